@@ -1,0 +1,66 @@
+"""Where the service is and which keys open it: the two files that a running stack leaves in its data directory."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class NotRunningError(Exception):
+    """The data directory does not say where a running service is."""
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The addresses in `endpoints.json`."""
+
+    http: str
+    kafka: str
+    sms_inbox: str
+    ray_dashboard: str | None = None
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Self:
+        """Read `endpoints.json`.
+
+        Raises:
+            NotRunningError: The file is missing or is not what it should be.
+        """
+        return _read(data_dir / "endpoints.json", cls)
+
+
+def read_keys(data_dir: Path) -> Mapping[str, str]:
+    """Read `keys.json`: the API key of each role.
+
+    Raises:
+        NotRunningError: The file is missing or is not what it should be.
+    """
+    return _read(data_dir / "keys.json", dict[str, str])
+
+
+def arguments(module: str, description: str) -> argparse.ArgumentParser:
+    """The command line that all the counterparts share: where to find the service."""
+    parser = argparse.ArgumentParser(prog=f"python -m examples.{module}", description=description)
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".gift-ledger"),
+        help="where endpoints.json and keys.json are (default: %(default)s)",
+    )
+    return parser
+
+
+def _read(path: Path, into: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=into)
+    except FileNotFoundError:
+        raise NotRunningError(
+            f"There is no {path}. Start the service first (`make run`), or say with --data-dir where it keeps its data."
+        ) from None
+    except msgspec.DecodeError as error:
+        raise NotRunningError(
+            f"{path} cannot be read: {error}. Start the service again to have it written anew."
+        ) from error

@@ -1,0 +1,26 @@
+"""Waiting for something that happens elsewhere, with an end to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOK_AGAIN_SECONDS = 0.03
+
+
+async def eventually(
+    look: Callable[[], Awaitable[T]], accept: Callable[[T], bool], *, within_seconds: float = 15.0
+) -> T:
+    """Look again and again until what is seen is accepted, or time is up.
+
+    Returns:
+        What was seen last, accepted or not, so that the caller can show it.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_seconds
+    while True:
+        seen = await look()
+        if accept(seen) or loop.time() >= deadline:
+            return seen
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)

@@ -1,0 +1,106 @@
+"""Selling: a code is reserved for a line of an order, joined to the plan, activated once paid.
+
+The certificate is asked first, then its order; if the order refuses, the code is released. Whatever happens in between,
+the certificate's own state says what is still to be done (:func:`ledger.certificate.state.errands`).
+"""
+
+from ledger import records as r
+from ledger.attempts import Attempts
+from ledger.certificate.state import Certificate, advance
+from ledger.commands import Activate, Join, Origin, Release, Report, Reserve
+from ledger.decision import Decision, refuse
+from ledger.policy import Policy
+from ledger.records import Status
+from ledger.refusals import Refusal
+
+
+def reserve(
+    state: Certificate, command: Reserve, origin: Origin, now: int, policy: Policy, _attempts: Attempts
+) -> Decision[Certificate]:
+    """Reserve a code that was never sold. For the line that has it already nothing changes."""
+    if state.status is not Status.UNKNOWN:
+        # an undone sale does not free its code: the customer holds a card with this number
+        if state.sold_to(command.order_id, command.line_id) and state.status is not Status.CANCELLED:
+            return Decision(state=state)
+        return refuse(state, Refusal.CODE_ALREADY_SOLD, "The code is reserved or sold already; take another one.")
+    if command.probe:
+        return Decision(state=state)
+    until = now + policy.reservation_ttl_ms
+    records, after = advance(state, now, origin, r.Reserved(command.order_id, command.line_id, until))
+    return Decision(state=after, records=records)
+
+
+def join(
+    state: Certificate, command: Join, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
+) -> Decision[Certificate]:
+    """Take over the plan of the line; it may change until the activation."""
+    if not state.sold_to(command.order_id, command.line_id):
+        return _not_this_line(state)
+    planned = (command.planned, command.currency)
+    if state.status is not Status.RESERVED or (state.joined and planned == (state.denomination, state.currency)):
+        return Decision(state=state)
+    records, after = advance(state, now, origin, r.Joined(*planned))
+    return Decision(state=after, records=records)
+
+
+def release(
+    state: Certificate, command: Release, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
+) -> Decision[Certificate]:
+    """Give a reserved code back. One that is active already stays; one that is not this line's is not touched."""
+    if not state.sold_to(command.order_id, command.line_id):
+        return Decision(state=state)
+    if state.status is not Status.RESERVED:
+        return refuse(state, Refusal.CODE_ALREADY_SOLD, "The certificate was activated already.")
+    records, after = advance(state, now, origin, r.Released(command.reason))
+    return Decision(state=after, records=records)
+
+
+def activate(
+    state: Certificate, command: Activate, origin: Origin, now: int, policy: Policy, _attempts: Attempts
+) -> Decision[Certificate]:
+    """Issue the planned value, once.
+
+    The seller stands in the record as its client, so that a sale can be undone by whoever made it.
+    """
+    if not state.sold_to(command.order_id, command.line_id):
+        return _not_this_line(state)
+    if state.status is not Status.RESERVED:
+        return Decision(state=state)
+    if command.cvc is None:
+        message = "an activation needs a CVC; the shard that owns the certificate makes it"
+        raise ValueError(message)
+    seller = Origin(state.seller or origin.client, state.channel, key=origin.key, fingerprint=origin.fingerprint)
+    body = r.Activated(
+        order_id=command.order_id,
+        line_id=command.line_id,
+        denomination=command.denomination,
+        currency=command.currency,
+        expires_at=now + policy.certificate_lifetime_ms,
+        cvc=command.cvc.digest,
+        recipient=command.recipient,
+    )
+    records, after = advance(state, now, seller, body)
+    return Decision(state=after, records=records, message=command.cvc.message)
+
+
+def report(
+    state: Certificate, command: Report, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
+) -> Decision[Certificate]:
+    """What the order answered: the line holds the code, or does not; the reservation may lapse, or stays."""
+    if state.status is not Status.RESERVED or state.line_id != command.line_id:
+        return Decision(state=state)
+    body: r.AnyBody | None = None
+    if command.refusal is not None:
+        body = r.Released(command.refusal)
+    elif command.errand == "allocate" and not state.joined:
+        body = r.Joined(command.planned, command.currency)
+    elif command.errand == "lapse_allocation" and state.reserved_until is not None and state.reserved_until <= now:
+        body = r.Kept() if command.retained else r.Released("lapsed")
+    if body is None:
+        return Decision(state=state)
+    records, after = advance(state, now, origin, body)
+    return Decision(state=after, records=records)
+
+
+def _not_this_line(state: Certificate) -> Decision[Certificate]:
+    return refuse(state, Refusal.CERTIFICATE_NOT_FOUND, "The code is not reserved for this line.")

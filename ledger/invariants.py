@@ -1,0 +1,108 @@
+"""What must hold for every certificate after every record, as small functions.
+
+Each looks at the whole history with the state that it led to, and says what is wrong in words; an empty list is what one wants to
+see. ``gift-ledger verify`` and the tests run all of them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ledger import records as r
+from ledger.certificate import Certificate
+from ledger.postings import balance, held, postings
+from ledger.records import Record, Status
+
+Invariant = Callable[[Certificate, Sequence[Record]], list[str]]
+
+
+def postings_sum_to_zero(_state: Certificate, history: Sequence[Record]) -> list[str]:
+    """Money is moved, never made."""
+    return [
+        f"version {record.version}: postings sum to {total}"
+        for record in history
+        if (total := sum(posting.amount for posting in postings(record)))
+    ]
+
+
+def balance_is_sum_of_entries(state: Certificate, history: Sequence[Record]) -> list[str]:
+    """The balance and what is held follow from the postings alone."""
+    entries = [posting for record in history for posting in postings(record)]
+    wrong = []
+    if balance(entries) != state.balance:
+        wrong.append(f"balance is {state.balance}, entries sum to {balance(entries)}")
+    if held(entries) != state.held:
+        wrong.append(f"held is {state.held}, entries sum to {held(entries)}")
+    return wrong
+
+
+def available_is_never_negative(state: Certificate, history: Sequence[Record]) -> list[str]:
+    """available = balance - open holds, and at least 0, after every record."""
+    wrong = [
+        f"version {record.version}: {record.held} held of a balance of {record.balance}"
+        for record in history
+        if not 0 <= record.held <= record.balance
+    ]
+    open_holds = sum(hold.left for hold in state.holds.values())
+    if open_holds != state.held:
+        wrong.append(f"held is {state.held}, open holds sum to {open_holds}")
+    return wrong
+
+
+def nothing_captured_twice(_state: Certificate, history: Sequence[Record]) -> list[str]:
+    """From one hold comes never more than was held, by captures, voids and lapse together."""
+    taken: Counter[int] = Counter()
+    authorized: dict[int, int] = {}
+    for record in history:
+        match record.body:
+            case r.Held() as body:
+                authorized[record.version] = body.amount
+            case r.Captured() as body:
+                taken[body.hold] += body.amount + body.released
+            case r.HoldVoided() | r.HoldLapsed() as body:
+                taken[body.hold] += body.amount
+            case _:
+                pass
+    return [
+        f"hold {hold}: {amount} taken of {authorized.get(hold, 0)}"
+        for hold, amount in taken.items()
+        if amount > authorized.get(hold, 0)
+    ]
+
+
+def nothing_voided_beyond_capture(_state: Certificate, history: Sequence[Record]) -> list[str]:
+    """A capture gives back never more than it took."""
+    captured = {record.version: record.body.amount for record in history if isinstance(record.body, r.Captured)}
+    voided: Counter[int] = Counter()
+    for record in history:
+        if isinstance(record.body, r.CaptureVoided):
+            voided[record.body.capture] += record.body.amount
+    return [
+        f"capture {capture}: {amount} voided of {captured.get(capture, 0)}"
+        for capture, amount in voided.items()
+        if amount > captured.get(capture, 0)
+    ]
+
+
+def status_follows_balance(state: Certificate, _history: Sequence[Record]) -> list[str]:
+    """Active has money, Depleted, Cancelled and a code that is not sold have none."""
+    if state.status is Status.ACTIVE and state.balance == 0:
+        return ["Active with a balance of 0"]
+    if state.status not in {Status.ACTIVE, Status.BLOCKED, Status.EXPIRED} and state.balance != 0:
+        return [f"{state.status or 'unknown'} with a balance of {state.balance}"]
+    return []
+
+
+INVARIANTS: Final[tuple[Invariant, ...]] = (
+    postings_sum_to_zero,
+    balance_is_sum_of_entries,
+    available_is_never_negative,
+    nothing_captured_twice,
+    nothing_voided_beyond_capture,
+    status_follows_balance,
+)
+
+
+def violations(state: Certificate, history: Sequence[Record]) -> list[str]:
+    """Everything that is wrong with a certificate, in words; empty if nothing is."""
+    return [wrong for invariant in INVARIANTS for wrong in invariant(state, history)]

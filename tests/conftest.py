@@ -1,0 +1,3 @@
+"""What all tests share: the real servers, each started only where a test asks for it."""
+
+pytest_plugins = ["tests.real.fixtures"]

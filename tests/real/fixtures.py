@@ -1,0 +1,125 @@
+"""Fixtures that hand real servers to tests. Each server starts when it is first asked for, once per test run.
+
+A test that needs one which the machine does not have is skipped with the reason; in CI (`CI=true`) it fails,
+because a green run there must mean that it was tested.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import pytest
+
+from tests.real.kafka import RealKafka, kafka_missing
+from tests.real.redis import RealServer, redis_binary, valkey_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ServerKind = Literal["redis", "valkey"]
+BOTH: tuple[ServerKind, ...] = ("redis", "valkey")
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip the test, or fail it in CI."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"{reason} (in CI nothing that is missing is skipped)", pytrace=False)
+    pytest.skip(reason)
+
+
+def binary_of(kind: ServerKind) -> str:
+    """Return the server program, or give the test up."""
+    binary = redis_binary() if kind == "redis" else valkey_binary()
+    if binary is None:
+        lacking(
+            "no redis-server: install it (Debian: apt-get install redis-server)" if kind == "redis" else "no Valkey"
+        )
+    return binary
+
+
+@pytest.fixture(scope="session")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[ServerKind], RealServer]]:
+    """Return a function that gives the run's Redis or Valkey, and starts it when it is first asked for."""
+    servers: dict[ServerKind, RealServer] = {}
+    with ExitStack() as running:
+
+        def start(kind: ServerKind) -> RealServer:
+            if kind not in servers:
+                server = RealServer(binary_of(kind), tmp_path_factory.mktemp(kind))
+                running.callback(server.kill)
+                server.start()
+                servers[kind] = server
+            return servers[kind]
+
+        yield start
+
+
+@pytest.fixture(params=BOTH)
+def redis_server(request: pytest.FixtureRequest, start_shared: Callable[[ServerKind], RealServer]) -> RealServer:
+    """The run's server, running and empty: every test that asks runs on Redis and on Valkey.
+
+    A test may kill and restart it; one that sets options (`CONFIG SET`) takes `own_redis` instead.
+    """
+    server = start_shared(request.param)
+    server.empty()
+    return server
+
+
+@pytest.fixture
+def redis_url(redis_server: RealServer) -> str:
+    """The address of the run's server, running and empty."""
+    return redis_server.url
+
+
+@pytest.fixture(params=BOTH)
+def own_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """A server for this test alone, to be killed, filled up or configured badly; 0.1 s more than `redis_server`."""
+    server = RealServer(binary_of(request.param), tmp_path_factory.mktemp(request.param))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def start_shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RealKafka]]:
+    """Return a function that gives the run's broker, and starts it when it is first asked for."""
+    brokers: list[RealKafka] = []
+    with ExitStack() as running:
+
+        def start() -> RealKafka:
+            if (missing := kafka_missing()) is not None:
+                lacking(missing)
+            if not brokers:
+                broker = RealKafka(tmp_path_factory.mktemp("kafka"))
+                running.callback(broker.kill)
+                broker.start()
+                brokers.append(broker)
+            return brokers[0]
+
+        yield start
+
+
+@pytest.fixture
+def kafka(start_shared_kafka: Callable[[], RealKafka]) -> RealKafka:
+    """The run's broker, running. It keeps the topics of other tests: put `kafka_prefix` before names and groups."""
+    broker = start_shared_kafka()
+    if not broker.running:
+        broker.start()
+    return broker
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka: RealKafka) -> str:
+    """The address of the run's broker."""
+    return kafka.bootstrap
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """What makes the names of this test's topics and groups its own."""
+    return f"t{uuid.uuid4().hex[:8]}."

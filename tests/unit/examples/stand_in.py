@@ -1,0 +1,383 @@
+"""A stand-in for the service: just enough of its HTTP API and its topics, in memory, for the counterparts to meet.
+
+It exists to test the counterparts and the demo without the service. It keeps no promise that matters to money.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+import uvicorn
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from examples.messages import rfc3339_now
+from examples.topics import DEAD_LETTERS, PAYMENTS, SALES_ORDERS, STATES, TRANSACTIONS
+
+Json = dict[str, Any]
+PATH = re.compile(r"/(certificates|orders)/([A-Z0-9-]+)(?:/([a-z]+))?")
+ROLES = {"storefront": "OnlineStore", "pos": "Pos", "payments": None, "support": None, "ops": None}
+
+
+class No(Exception):  # noqa: N818 - it is an answer
+    def __init__(self, status: int, code: str, **figures: object) -> None:
+        super().__init__(code)
+        self.status = status
+        self.body = {"type": code, "title": code, "status": status, "detail": code, "code": code, **figures}
+
+
+@dataclass(kw_only=True)
+class Certificate:
+    code: str
+    order_id: str
+    line_id: str
+    channel: str | None
+    status: str = "Reserved"
+    currency: str | None = None
+    denomination: int | None = None
+    balance: int = 0
+    version: int = 1
+    cvc: str = ""
+    phone: str = ""
+    holds: dict[str, Json] = field(default_factory=dict)
+    operations: list[Json] = field(default_factory=list)
+
+    @property
+    def available(self) -> int:
+        return self.balance - sum(hold["left"] for hold in self.holds.values())
+
+
+@dataclass(kw_only=True)
+class Order:
+    event: Json | None = None
+    payment: Json | None = None
+    codes: dict[str, str] = field(default_factory=dict)
+
+    def plan(self) -> dict[str, Json]:
+        return {line["orderLineId"]: line for line in (self.event or {}).get("certificateLines", [])}
+
+    def collected(self) -> dict[str, int]:
+        allocations = (self.payment or {}).get("certificateAllocations", [])
+        return {one["orderLineId"]: one["collectedAmount"] for one in allocations}
+
+
+class StandIn:
+    def __init__(self, kafka: str, sms: str) -> None:
+        self._kafka, self._sms = kafka, sms
+        self._producer: AIOKafkaProducer
+        self._lock = asyncio.Lock()
+        self._certificates: dict[str, Certificate] = {}
+        self._orders: dict[str, Order] = {}
+        self._outcomes: dict[tuple[str, str], tuple[str, int, bytes]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve; yields the address."""
+        self._producer = AIOKafkaProducer(bootstrap_servers=self._kafka)
+        await self._producer.start()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka, group_id=None, auto_offset_reset="earliest")
+        await consumer.start()
+        topics = (SALES_ORDERS, PAYMENTS)
+        consumer.assign([TopicPartition(t, p) for t in topics for p in await self._producer.partitions_for(t)])
+        config = uvicorn.Config(self, port=0, lifespan="off", access_log=False, log_config=None)
+        server = Quiet(config)
+        serving = asyncio.create_task(server.serve(), name="stand-in")
+        eating = asyncio.create_task(self._eat(consumer), name="stand-in events")
+        try:
+            await server.up.wait()
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            eating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await eating
+            server.should_exit = True
+            await serving
+            await consumer.stop()
+            await self._producer.stop()
+
+    # ------------------------------------------------------------------------------------------------------ events in
+
+    async def _eat(self, consumer: AIOKafkaConsumer) -> None:
+        async for record in consumer:
+            async with self._lock:
+                try:
+                    event = msgspec.json.decode(record.value, type=Json)
+                except msgspec.DecodeError:
+                    headers = [("reason", b"not JSON"), ("topic", record.topic.encode())]
+                    await self._producer.send_and_wait(DEAD_LETTERS, record.value, key=record.key, headers=headers)
+                    continue
+                order = self._orders.setdefault(event["orderId"], Order())
+                if record.topic == SALES_ORDERS:
+                    order.event = event
+                elif event["paymentVersion"] > (order.payment or {"paymentVersion": 0})["paymentVersion"]:
+                    order.payment = event
+                await self._work(order)
+
+    async def _work(self, order: Order) -> None:
+        settled = order.payment is not None and order.payment["isOrderSettled"]
+        for line_id, code in list(order.codes.items()):
+            certificate, line = self._certificates[code], order.plan().get(line_id)
+            if order.event is not None and order.event.get("status") == "Cancelled":
+                del order.codes[line_id], self._certificates[code]
+            elif line is not None and settled and certificate.status == "Reserved":
+                certificate.status, certificate.currency = "Active", (order.event or {})["currency"]
+                certificate.denomination = line["plannedDenomination"]
+                certificate.phone = line["intendedRecipient"]["phone"]
+                await self._move(certificate, "Activate", line["plannedDenomination"], 1)
+                await self._send_cvc(certificate)
+
+    async def _send_cvc(self, certificate: Certificate) -> None:
+        certificate.cvc = f"{secrets.randbelow(10_000):04}"
+        message_id = secrets.token_hex(8)
+        text = f"Certificate {certificate.code} over 1500.00 RUB, CVC: {certificate.cvc}"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            body = {"messageId": message_id, "to": certificate.phone, "text": text}
+            answer = await client.post(f"{self._sms}/", json=body, headers={"Idempotency-Key": message_id})
+            answer.raise_for_status()
+
+    # ----------------------------------------------------------------------------------------------------- events out
+
+    async def _move(self, certificate: Certificate, kind: str, amount: int, sign: int, **more: object) -> Json:
+        before = certificate.balance
+        certificate.balance += sign * amount
+        if kind != "Activate":
+            certificate.status = "Depleted" if certificate.balance == 0 else "Active"
+        certificate.version += 1
+        operation: Json = {"operationId": secrets.token_hex(8), "type": kind, "amount": amount, "left": amount, **more}
+        certificate.operations.append(operation)
+        event = {
+            "eventId": secrets.token_hex(8),
+            "transactionId": operation["operationId"],
+            "type": kind,
+            "code": certificate.code,
+            "amount": amount,
+            "currency": certificate.currency,
+            "balanceBefore": before,
+            "balanceAfter": certificate.balance,
+            "version": certificate.version,
+            "occurredAt": rfc3339_now(),
+        }
+        await self._publish(TRANSACTIONS, event)
+        await self._publish(TRANSACTIONS, event)  # at least once
+        await self._state(certificate)
+        return operation
+
+    async def _state(self, certificate: Certificate) -> None:
+        event = {
+            "eventId": secrets.token_hex(8),
+            "code": certificate.code,
+            "status": certificate.status,
+            "currency": certificate.currency,
+            "denomination": certificate.denomination,
+            "balance": certificate.balance,
+            "held": certificate.balance - certificate.available,
+            "available": certificate.available,
+            "version": certificate.version,
+            "orderId": certificate.order_id,
+            "orderLineId": certificate.line_id,
+        }
+        await self._publish(STATES, event)
+
+    async def _publish(self, topic: str, event: Json) -> None:
+        await self._producer.send_and_wait(topic, msgspec.json.encode(event), key=event["code"].encode())
+
+    # ----------------------------------------------------------------------------------------------------------- HTTP
+
+    async def __call__(self, scope: Json, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        content = (await receive()).get("body", b"")
+        async with self._lock:
+            status, body, replayed = await self._once(scope, headers, content)
+        reply = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if replayed:
+            reply.append((b"idempotency-replayed", b"true"))
+        await send({"type": "http.response.start", "status": status, "headers": reply})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _once(self, scope: Json, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes, bool]:
+        role = headers.get("authorization", "").removeprefix("Bearer key-of-")
+        name = (role, headers.get("idempotency-key", ""))
+        fingerprint = hashlib.sha256(scope["path"].encode() + content).hexdigest()
+        if name[1] and name in self._outcomes:
+            known, status, body = self._outcomes[name]
+            if known == fingerprint:
+                return status, body, True
+            return 422, msgspec.json.encode(No(422, "IdempotencyKeyReused").body), False
+        try:
+            status, answer = await self._answer(role, scope, msgspec.json.decode(content or b"{}"))
+        except No as no:
+            status, answer = no.status, no.body
+        encoded = msgspec.json.encode(answer)
+        self._outcomes[name] = (fingerprint, status, encoded)
+        return status, encoded, False
+
+    async def _answer(self, role: str, scope: Json, body: Json) -> tuple[int, Json]:
+        if role not in ROLES:
+            raise No(401, "Unauthenticated")
+        found = PATH.fullmatch(scope["path"])
+        assert found is not None, scope["path"]
+        kind, name, action = found.groups()
+        if kind == "orders":
+            return 200, self._order(name)
+        if action == "authorize" and body["purpose"] == "Sale":
+            return await self._sell(role, name, body)
+        certificate = self._certificates.get(name)
+        if role == "storefront" and "cvc" in body and (certificate is None or certificate.cvc != body["cvc"]):
+            raise No(403, "CertificateRefused")
+        if certificate is None:
+            raise No(404, "CertificateNotFound")
+        if body.get("cvc") not in {None, certificate.cvc}:
+            raise No(403, "CvcMismatch")
+        match action:
+            case None | "balance" | "operations":
+                return 200, self._read(certificate, action, scope["query_string"].decode())
+            case "authorize":
+                return 201, self._authorize(certificate, role, body)
+            case "capture":
+                return 201, await self._capture(certificate, role, body)
+            case "void":
+                return 201, await self._void(certificate, role, body)
+            case "cvc":
+                await self._send_cvc(certificate)
+            case _:
+                certificate.status = "Blocked" if action == "block" else "Active"
+        certificate.version += 1
+        await self._state(certificate)
+        return 201, {}
+
+    def _order(self, order_id: str) -> Json:
+        order = self._orders.get(order_id)
+        if order is None:
+            raise No(404, "OrderNotFound")
+        lines = [
+            {
+                "orderLineId": line_id,
+                "plannedDenomination": order.plan().get(line_id, {}).get("plannedDenomination"),
+                "collectedAmount": order.collected().get(line_id, 0),
+                "certificateCode": order.codes.get(line_id),
+            }
+            for line_id in {**order.plan(), **order.codes}
+        ]
+        return {"orderId": order_id, "paymentVersion": (order.payment or {}).get("paymentVersion"), "lines": lines}
+
+    def _read(self, certificate: Certificate, action: str | None, query: str) -> Json:
+        if action == "operations":
+            start = int(dict(httpx.QueryParams(query)).get("after", 0))
+            end = start + int(dict(httpx.QueryParams(query))["limit"])
+            after = end if end < len(certificate.operations) else None
+            return {"operations": certificate.operations[start:end], "nextAfter": after}
+        return self._figures(certificate)
+
+    def _figures(self, certificate: Certificate) -> Json:
+        return {
+            "certificateCode": certificate.code,
+            "status": certificate.status,
+            "currency": certificate.currency,
+            "balance": certificate.balance,
+            "available": certificate.available,
+            "version": certificate.version,
+        }
+
+    async def _sell(self, role: str, code: str, body: Json) -> tuple[int, Json]:
+        order, line_id = self._orders.setdefault(body["orderId"], Order()), body["orderLineId"]
+        known = self._certificates.get(code)
+        if known is not None and (known.order_id, known.line_id) != (body["orderId"], line_id):
+            raise No(409, "CodeAlreadySold")
+        if order.event is not None and order.event.get("status") == "Cancelled":
+            raise No(409, "OrderCancelled")
+        if order.codes.get(line_id, code) != code:
+            raise No(409, "OrderLineAlreadyAllocated")
+        if order.event is not None and line_id not in order.plan():
+            raise No(422, "OrderLineNotFound")
+        if known is None:
+            self._certificates[code] = Certificate(
+                code=code, order_id=body["orderId"], line_id=line_id, channel=ROLES[role]
+            )
+            order.codes[line_id] = code
+            await self._work(order)
+        return 200 if known else 201, {
+            "certificateCode": code,
+            "status": self._certificates[code].status,
+            "orderId": body["orderId"],
+            "orderLineId": line_id,
+            "channel": ROLES[role],
+            "plannedDenomination": order.plan().get(line_id, {}).get("plannedDenomination"),
+            "currency": (order.event or {}).get("currency"),
+        }
+
+    def _authorize(self, certificate: Certificate, role: str, body: Json) -> Json:
+        if certificate.status == "Blocked":
+            raise No(409, "CertificateBlocked")
+        if certificate.status == "Reserved":
+            raise No(409, "CertificateNotActive")
+        if certificate.currency != body["currency"]:
+            raise No(422, "CurrencyMismatch")
+        amount = min(body["amount"], certificate.available) if body.get("allowPartial") else body["amount"]
+        if not 0 < amount <= certificate.available:
+            raise No(409, "InsufficientFunds", available=certificate.available)
+        hold_id = secrets.token_hex(8)
+        certificate.holds[hold_id] = {"left": amount, "role": role, "end": ""}
+        figures = self._figures(certificate) | {"status": "Authorized"}
+        return {"authorizationId": hold_id, "amount": amount, "expiresAt": rfc3339_now(), **figures}
+
+    async def _capture(self, certificate: Certificate, role: str, body: Json) -> Json:
+        hold = certificate.holds[body["authorizationId"]]
+        if hold["end"]:
+            raise No(409, hold["end"])
+        amount = body.get("amount", hold["left"])
+        if amount > hold["left"]:
+            raise No(409, "CaptureExceedsAuthorization")
+        hold["left"] -= amount
+        if body.get("final", True):
+            hold |= {"left": 0, "end": "AuthorizationAlreadyCaptured"}
+        return await self._done(certificate, role, "Capture", amount, -1)
+
+    async def _void(self, certificate: Certificate, role: str, body: Json) -> Json:
+        operation_id = body["operationId"]
+        if operation_id in certificate.holds:
+            certificate.holds[operation_id] |= {"left": 0, "end": "AuthorizationVoided"}
+            more: Json = {"operationId": "v", "type": "Void", "amount": 1, "voidedType": "Authorization"}
+            return self._figures(certificate) | more
+        operation = next((one for one in certificate.operations if one["operationId"] == operation_id), None)
+        if operation is None:
+            raise No(404, "OperationNotFound")
+        if role in {"pos", "storefront"} and operation["role"] != role:
+            raise No(403, "Forbidden")
+        if operation["type"] != "Capture":
+            raise No(409, "OperationNotVoidable")
+        if operation["left"] == 0:
+            raise No(409, "OperationAlreadyVoided")
+        amount = body.get("amount", operation["left"])
+        if amount > operation["left"]:
+            raise No(409, "VoidExceedsOperation")
+        operation["left"] -= amount
+        return await self._done(certificate, role, "Void", amount, 1, voids=operation_id, voidedType="Capture")
+
+    async def _done(
+        self, certificate: Certificate, role: str, kind: str, amount: int, sign: int, **more: object
+    ) -> Json:
+        operation = await self._move(certificate, kind, amount, sign, role=role, **more)
+        return self._figures(certificate) | operation
+
+
+class Quiet(uvicorn.Server):
+    """Leaves signals alone, and tells when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
