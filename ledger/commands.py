@@ -36,6 +36,17 @@ class Command(Struct, frozen=True, array_like=True, tag_field="type"):
 # --- certificate: the sale -------------------------------------------------------------------------------------------
 
 
+class Sell(Command, frozen=True, tag="sell"):
+    """Sell the code: reserve it, and have its order put it on the line.
+
+    More than one entity takes part, so no ``decide`` knows this command: the shard turns it into :class:`Reserve`,
+    :class:`Allocate` and :class:`Report`.
+    """
+
+    order_id: str
+    line_id: str
+
+
 class Reserve(Command, frozen=True, tag="reserve"):
     """Reserve the code for an order line. ``probe`` asks what would be answered, and changes nothing."""
 
@@ -228,4 +239,4 @@ CertificateCommand = (
     | Look
 )
 OrderCommand = Place | RecordPayment | Allocate | LapseAllocation | Report | Tick | Look
-AnyCommand = CertificateCommand | OrderCommand
+AnyCommand = CertificateCommand | OrderCommand | Sell

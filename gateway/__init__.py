@@ -1,0 +1,1 @@
+"""The outside world: HTTP in front, Kafka in and out, SMS out."""

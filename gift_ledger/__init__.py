@@ -1,0 +1,1 @@
+"""The service put together: settings, the command line, the embedded stack."""

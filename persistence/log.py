@@ -1,0 +1,213 @@
+"""The protocol of the log.
+
+A log keeps opaque bytes; :mod:`persistence.codec` says what is in them. Everything that one batch of commands changes is
+given to :meth:`Log.append` at once and is written whole or not at all. Safety rests on the versions in it: an
+entity that moved since it was read makes the whole append a :class:`Conflict`, whoever the other writer was.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Protocol
+from zlib import crc32
+
+from msgspec import Struct
+
+PARTITIONS_DEFAULT: Final = 32
+PAGE_MAX: Final = 1_000
+"""Most records, outbox entries, timers or messages that one call returns."""
+
+
+def partition_of(entity: str, partitions: int) -> int:
+    """Partition that keeps an entity; fixed for life, as the number of partitions is."""
+    return crc32(entity.encode()) % partitions
+
+
+class Change(Struct, frozen=True):
+    """What a batch does to one entity.
+
+    ``expected`` is the version that the log must be at; a change without records only checks it (a read that tells
+    about money does). ``due``: set the timer to this time (milliseconds), ``0`` removes it, ``None`` leaves it alone.
+    ``snapshot`` is the encoded state after the last of ``records``.
+    """
+
+    entity: str
+    expected: int
+    records: tuple[bytes, ...] = ()
+    due: int | None = None
+    snapshot: bytes | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """What an idempotency key stands for from now on. ``key`` is a digest over client and key.
+
+    With ``first`` the key must be new, else the append is a :class:`Conflict`; without it the value replaces the one
+    that the same command has stored before.
+    """
+
+    key: bytes
+    value: bytes
+    first: bool = True
+
+
+class AttemptsChange(Struct, frozen=True):
+    """New count of CVC attempts of a code, if it is still ``before`` (both encoded; ``None``: there is none).
+
+    The count is forgotten ``ttl_ms`` after its last change.
+    """
+
+    code: str
+    before: bytes | None
+    after: bytes | None
+    ttl_ms: int
+
+
+class QueuedMessage(Struct, frozen=True):
+    """A sealed SMS that waits to be sent; first tried at ``due`` (milliseconds). ``entity`` gives its partition."""
+
+    message_id: str
+    entity: str
+    sealed: bytes
+    due: int
+    queued_at: int
+    tries: int = 0
+
+
+class Batch(Struct, frozen=True):
+    """All that one round of a shard writes.
+
+    ``outbox``: pairs of the certificate's entity and an encoded publication, in the order in which they are to be
+    published. Each entity stands in ``changes`` at most once.
+    """
+
+    changes: tuple[Change, ...] = ()
+    outbox: tuple[tuple[str, bytes], ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    attempts: tuple[AttemptsChange, ...] = ()
+    messages: tuple[QueuedMessage, ...] = ()
+
+
+class Conflict(Struct, frozen=True):
+    """Why nothing was written: entities (and codes, in ``attempts``) that moved, and keys that are known, with their values."""
+
+    stale: tuple[str, ...] = ()
+    attempts: tuple[str, ...] = ()
+    seen: dict[bytes, bytes] = {}
+
+
+class Loaded(Struct, frozen=True):
+    """An entity as it is stored: the snapshot at ``snapshot_version`` (0: there is none), and the records after it."""
+
+    snapshot: bytes | None
+    snapshot_version: int
+    tail: tuple[bytes, ...]
+    attempts: bytes | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the log."""
+        return self.snapshot_version + len(self.tail)
+
+
+class OutboxPage(Struct, frozen=True):
+    """The oldest entries of an outbox. ``head`` is the sequence number of the first one; ``size`` how many wait in all."""
+
+    head: int
+    entries: tuple[bytes, ...]
+    size: int
+
+
+class Log(Protocol):
+    """Durable storage of the ledger. Every method may raise :class:`~persistence.errors.StorageError`."""
+
+    partitions: int
+
+    async def append(self, batch: Batch) -> Conflict | None:
+        """Write a batch, whole or not at all.
+
+        Returns:
+            ``None`` once the batch is durable; else what is in its way, and nothing was written.
+
+        Raises:
+            StorageUnavailableError: no answer came; whether it was written is unknown.
+            StorageRefusedError: the server refuses to write; nothing was written.
+        """
+        ...
+
+    async def load(self, entities: Sequence[str], *, snapshots: bool = True) -> list[Loaded]:
+        """Read entities in one round trip, in the order asked for; an unknown one has version 0.
+
+        Without ``snapshots`` the whole history comes as the tail.
+        """
+        ...
+
+    async def history(self, entity: str, after: int = 0, limit: int = PAGE_MAX) -> list[bytes]:
+        """Records ``after + 1`` to ``after + limit``, oldest first."""
+        ...
+
+    async def outcomes(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Values of those idempotency keys that are known."""
+        ...
+
+    async def due(self, partitions: Sequence[int], now: int, limit: int = PAGE_MAX) -> list[str]:
+        """Entities whose timers are due (their timers stay until a :class:`Change` moves or removes them)."""
+        ...
+
+    async def timers(self, partitions: Sequence[int]) -> dict[str, int]:
+        """All timers, for inspection: entity and time in milliseconds."""
+        ...
+
+    async def outbox(self, partition: int, limit: int = PAGE_MAX) -> OutboxPage:
+        """The oldest publications of a partition that are not acknowledged."""
+        ...
+
+    async def outbox_sizes(self) -> list[int]:
+        """How many publications wait, for each partition: one round trip for all of them."""
+        ...
+
+    async def acknowledge(self, partition: int, head: int, count: int) -> bool:
+        """Forget the first ``count`` publications if ``head`` is still the first one's sequence number.
+
+        Returns:
+            False if it is not: somebody else has acknowledged, and nothing was changed.
+        """
+        ...
+
+    async def messages_due(self, now: int, limit: int = PAGE_MAX) -> list[QueuedMessage]:
+        """Messages whose time has come, oldest first; they stay until they are retried or settled."""
+        ...
+
+    async def message_retry(self, message: QueuedMessage, due: int) -> None:
+        """Count a try and have the message again at ``due``. A message that was settled stays settled."""
+        ...
+
+    async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
+        """Forget a message that was accepted; or with ``failure`` note that it was given up (id, entity and reason are
+        kept for operators, the content is not)."""
+        ...
+
+    async def message_failures(self) -> dict[str, str]:
+        """Messages that were given up: id and reason."""
+        ...
+
+    async def messages_waiting(self) -> int:
+        """How many messages wait to be sent."""
+        ...
+
+    def entities(self, partition: int) -> AsyncIterator[str]:
+        """All entities of a partition, in no order, each once."""
+        ...
+
+    async def snapshot(self, entity: str) -> tuple[int, bytes] | None:
+        """The stored snapshot with its version, for inspection."""
+        ...
+
+    async def check(self) -> None:
+        """Whether the log can be written now, durably.
+
+        Raises:
+            StorageUnsafeError: it would lose data; the message says which setting to change.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        ...

@@ -1,0 +1,24 @@
+"""How the log is reached."""
+
+from msgspec import Struct
+
+from persistence.log import PARTITIONS_DEFAULT
+
+
+class StorageSettings(Struct, frozen=True, kw_only=True):
+    """``redis_url`` with user and password if there are any."""
+
+    redis_url: str
+    partitions: int = PARTITIONS_DEFAULT
+    """Only used when the ledger is made; a ledger that exists knows its own number."""
+    prefix: str = "gl"
+    """First part of all keys."""
+    timeout_seconds: float = 5.0
+    """After this a call without an answer counts as lost."""
+    connections_max: int = 8
+    replicas: int = 0
+    """Replicas that have to have a write on disk before it counts (WAITAOF); 0: the primary alone."""
+    allow_unsafe: bool = False
+    """Run on a server that may lose what it acknowledged. For trying things out."""
+    secrets_path: str = ".gift-ledger/secrets.json"
+    """Pepper and data key; kept outside Redis."""
