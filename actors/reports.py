@@ -6,7 +6,8 @@ from msgspec import Struct
 class ActorReport(Struct, frozen=True, kw_only=True):
     """One actor as it is now.
 
-    ``kind``: ``shard``, ``certificate``, ``relay``, ``inbox`` or ``sms``. ``state``: ``ALIVE``, ``RESTARTING``, … as Ray names it.
+    ``kind``: ``shard``, ``certificate``, ``relay``, ``inbox`` or ``sms``. ``state``: ``ALIVE``, ``RESTARTING``, … as
+    Ray names it.
     ``facts``: what it holds and has done, by name, e.g. ``residents``, ``queued``, ``batches``, ``lag``.
     """
 

@@ -212,6 +212,8 @@ class Report(Command, frozen=True, tag="report"):
     planned: int | None = None
     currency: str | None = None
     retained: bool = False
+    order_id: str = ""
+    """The order concerned: a code that was given back may be another order's by the time a late report comes."""
 
 
 class Tick(Command, frozen=True, tag="tick"):

@@ -18,6 +18,7 @@ class Errand(Struct, frozen=True, array_like=True):
     command: ErrandCommand
     line_id: str
     code: str
+    order_id: str
 
     @property
     def name(self) -> str:
@@ -49,4 +50,5 @@ def report(errand: Errand, refusal: str | None, grant: Grant | None) -> Report:
         planned=plan.planned if plan else None,
         currency=plan.currency if plan else None,
         retained=grant.retained if grant else False,
+        order_id=errand.order_id,
     )

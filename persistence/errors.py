@@ -25,3 +25,7 @@ class StorageUnsafeError(StorageError):
 
 class DamagedLogError(StorageError):
     """What is stored cannot be what was written: the message says which entity and version."""
+
+
+class SnapshotUnreadableError(StorageError):
+    """A snapshot was written for another shape of states: load the entity without snapshots. Nothing is lost."""

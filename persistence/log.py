@@ -14,6 +14,8 @@ from msgspec import Struct
 PARTITIONS_DEFAULT: Final = 32
 PAGE_MAX: Final = 1_000
 """Most records, outbox entries, timers or messages that one call returns."""
+FAILURES_MAX: Final = 10_000
+"""Messages given up that each partition remembers; the oldest is forgotten first."""
 
 
 def partition_of(entity: str, partitions: int) -> int:
@@ -86,7 +88,7 @@ class Batch(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True):
-    """Why nothing was written: entities (and codes, in ``attempts``) that moved, and keys that are known, with their values."""
+    """Why nothing was written: entities (and codes, in ``attempts``) that moved, and keys that are known, with values."""
 
     stale: tuple[str, ...] = ()
     attempts: tuple[str, ...] = ()
@@ -155,8 +157,8 @@ class Log(Protocol):
         """All timers, for inspection: entity and time in milliseconds."""
         ...
 
-    async def outbox(self, partition: int, limit: int = PAGE_MAX) -> OutboxPage:
-        """The oldest publications of a partition that are not acknowledged."""
+    async def outbox(self, partition: int, limit: int = PAGE_MAX, skip: int = 0) -> OutboxPage:
+        """The oldest publications of a partition that are not acknowledged, without the first ``skip`` of them."""
         ...
 
     async def outbox_sizes(self) -> list[int]:

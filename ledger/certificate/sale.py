@@ -87,7 +87,7 @@ def report(
     state: Certificate, command: Report, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """What the order answered: the line holds the code, or does not; the reservation may lapse, or stays."""
-    if state.status is not Status.RESERVED or state.line_id != command.line_id:
+    if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id):
         return Decision(state=state)
     body: r.AnyBody | None = None
     if command.refusal is not None:

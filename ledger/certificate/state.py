@@ -181,9 +181,9 @@ def errands(state: Certificate, now: int) -> tuple[Errand, ...]:
         return ()
     target = order_entity(state.order_id)
     if not state.joined:
-        return (Errand(target, Allocate(state.line_id, state.code), state.line_id, state.code),)
+        return (Errand(target, Allocate(state.line_id, state.code), state.line_id, state.code, state.order_id),)
     if state.reserved_until is not None and state.reserved_until <= now:
-        return (Errand(target, LapseAllocation(state.line_id, state.code), state.line_id, state.code),)
+        return (Errand(target, LapseAllocation(state.line_id, state.code), state.line_id, state.code, state.order_id),)
     return ()
 
 

@@ -3,7 +3,7 @@
 Its lines are the ``order_certificate_allocation`` of the sale.
 """
 
-from ledger.order.decide import decide
+from ledger.order.decide import decide, grant, retained
 from ledger.order.state import Allocation, Line, LineStatus, Order, Payment, advance, errands, evolve, next_due
 
 __all__ = [
@@ -16,5 +16,7 @@ __all__ = [
     "decide",
     "errands",
     "evolve",
+    "grant",
     "next_due",
+    "retained",
 ]

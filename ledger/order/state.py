@@ -162,7 +162,7 @@ def errands(state: Order, _now: int) -> tuple[Errand, ...]:
         elif command is None and state.currency is not None and allocation.told != (line.planned, state.currency):
             command = Join(state.order_id, line_id, line.planned, state.currency)
         if command is not None:
-            owed.append(Errand(certificate_entity(allocation.code), command, line_id, allocation.code))
+            owed.append(Errand(certificate_entity(allocation.code), command, line_id, allocation.code, state.order_id))
     return tuple(owed)
 
 

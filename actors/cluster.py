@@ -1,0 +1,104 @@
+"""The actors of a ledger on a Ray cluster: start them, find them, ask how they are."""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import ray
+import ray.exceptions
+import ray.util
+
+from actors.host import HostSettings
+from actors.placement import partitions_of, shard_name
+from actors.ray_directory import RayDirectory
+from actors.ray_shell import Boot, certificate_starter, channel_token, start_shard
+from actors.reports import ActorReport
+from actors.router import Router
+from actors.settings import ActorSettings
+from ledger.policy import Policy
+from persistence.settings import StorageSettings
+
+REPORT_SECONDS_MAX: Final = 2.0
+RETRY_SECONDS: Final = 0.1
+
+_logger = logging.getLogger(__name__)
+
+
+def connect(settings: ActorSettings) -> None:
+    """Join the Ray cluster at ``settings.ray_address``. Does nothing in a process that has joined already.
+
+    Raises:
+        ConnectionError: no cluster is there.
+    """
+    if not ray.is_initialized():
+        ray.init(
+            address=settings.ray_address or "auto",
+            namespace=settings.namespace,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+
+
+async def start_shards(
+    settings: ActorSettings, policy: Policy, storage: StorageSettings, partitions: int, seconds_max: float = 60.0
+) -> list[str]:
+    """Start all shards and wait until they listen; gives their addresses.
+
+    Raises:
+        TimeoutError: one did not come up in time.
+    """
+    actors = []
+    for number in range(settings.shards):
+        own = partitions_of(number, settings.shards, partitions)
+        boot = _boot(shard_name(settings.placement, number), tuple(own), settings, policy, storage, partitions)
+        actors.append(await asyncio.to_thread(start_shard, boot))
+    async with asyncio.timeout(seconds_max):
+        return list(await asyncio.gather(*(_address(actor) for actor in actors)))
+
+
+def open_router(settings: ActorSettings, policy: Policy, storage: StorageSettings, partitions: int) -> Router:
+    """The way to the entities, for a process that has joined the cluster."""
+    starter = certificate_starter(_boot("", (), settings, policy, storage, partitions))
+    return Router(RayDirectory(settings, partitions, starter), settings, channel_token(settings))
+
+
+def _boot(
+    name: str,
+    own: tuple[int, ...],
+    settings: ActorSettings,
+    policy: Policy,
+    storage: StorageSettings,
+    partitions: int,
+) -> Boot:
+    host = HostSettings(name=name, partitions=own, actors=settings, policy=policy)
+    return Boot(host=host, storage=storage, partitions=partitions)
+
+
+async def reports(settings: ActorSettings) -> list[ActorReport]:
+    """What every actor of the namespace says of itself, by name; one that does not answer is reported as such."""
+    names = sorted(await asyncio.to_thread(ray.util.list_named_actors))
+    return list(await asyncio.gather(*(_report(name, settings) for name in names)))
+
+
+async def _address(actor: Any) -> str:  # noqa: ANN401
+    address = ""
+    while not address:  # whoever waits for us has a bound
+        try:
+            address = await actor.address.remote()
+        except (TimeoutError, ray.exceptions.RayTaskError, ray.exceptions.ActorUnavailableError) as error:
+            _logger.info("a shard is still starting: %s", type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+    return address
+
+
+async def _report(name: str, settings: ActorSettings) -> ActorReport:
+    try:
+        actor = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
+        async with asyncio.timeout(REPORT_SECONDS_MAX):
+            report: ActorReport = await actor.report.remote()
+    except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        return ActorReport(
+            name=name, kind="", state="UNREACHABLE", pid=0, node="", facts={"error": type(error).__name__}
+        )
+    return report

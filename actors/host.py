@@ -1,0 +1,194 @@
+"""What one actor process runs: a shard with its log, its timers, its listener and its way to the other shards."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from actors.channel import ChannelServer
+from actors.issuer import Issuer
+from actors.placement import DEDICATED
+from actors.ports import Ledger
+from actors.reports import ActorReport
+from actors.router import Directory, Router
+from actors.settings import ActorSettings
+from actors.shard import Shard
+from actors.timekeeper import Timekeeper
+from ledger.answers import Answer
+from ledger.commands import AnyCommand, Origin
+from ledger.policy import Policy
+from persistence.errors import StorageError
+from persistence.log import Log
+from persistence.vault import Vault
+
+PASSIVATION_SECONDS: Final = 1.0
+"""Between two looks for cold entities."""
+CLOSE_SECONDS_MAX: Final = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class HostSettings(Struct, frozen=True, kw_only=True):
+    """What one host is: its name, whose timers it keeps, how it works."""
+
+    name: str
+    partitions: tuple[int, ...]
+    """Whose timers it rings; none for an actor of one certificate."""
+    actors: ActorSettings
+    policy: Policy
+
+    @property
+    def kind(self) -> str:
+        """As in :class:`~actors.reports.ActorReport`."""
+        return "certificate" if self.name.startswith(DEDICATED) else "shard"
+
+
+class LocalFirst:
+    """The ledger as a shard sees it: its own entities by the shortest way, the others through the router."""
+
+    def __init__(self, name: str, directory: Directory, router: Ledger) -> None:
+        self._name = name
+        self._directory = directory
+        self._router = router
+        self.shard: Shard | None = None
+
+    async def ask(self, entity: str, command: AnyCommand, origin: Origin) -> Answer:
+        """As :meth:`actors.ports.Ledger.ask`."""
+        if self.shard is not None and self._directory.holder_now(entity) == self._name:
+            return await self.shard.ask(entity, command, origin)
+        return await self._router.ask(entity, command, origin)
+
+
+class ShardHost:
+    """Runs a shard until it is stopped, or idle if it holds one certificate.
+
+    Args:
+        settings: what it is.
+        open_log: opens the log; tried again until it succeeds.
+        vault: for CVCs.
+        directory: where the other shards are.
+        token: for TCP channels.
+    """
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        open_log: Callable[[], Awaitable[Log]],
+        vault: Vault,
+        directory: Directory,
+        token: bytes | None = None,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        self.settings: Final = settings
+        self.address = ""
+        self.started = asyncio.Event()
+        self._open_log = open_log
+        self._vault = vault
+        self._directory = directory
+        self._token = token
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._shard: Shard | None = None
+        self._timekeeper: Timekeeper | None = None
+        self._began = clock()
+
+    async def run(self) -> None:
+        """Open, serve, close; in reverse order of opening.
+
+        Raises:
+            ExceptionGroup: a background task died; the process had better be started anew.
+        """
+        async with AsyncExitStack() as stack:
+            log = await self._opened_log()
+            stack.push_async_callback(log.close)
+            shard = await self._serve(log, stack)
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(shard.run(), name=f"{shard.name} rounds"),
+                    tasks.create_task(self._passivate(shard), name=f"{shard.name} passivation"),
+                ]
+                if self._timekeeper is not None:
+                    running.append(tasks.create_task(self._timekeeper.run(), name=f"{shard.name} timers"))
+                self.started.set()
+                await self._stop.wait()
+                for task in running:
+                    task.cancel()
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await shard.close()
+
+    def stop(self) -> None:
+        """Have :meth:`run` come to its end."""
+        self._stop.set()
+
+    def report(self) -> ActorReport:
+        """What it is doing now."""
+        facts: dict[str, int | float | str] = {"uptimeSeconds": (self._clock() - self._began) // 1_000}
+        if self._shard is not None:
+            facts |= self._shard.facts
+        if self._timekeeper is not None:
+            facts |= {"timersRung": self._timekeeper.rung, "timersFailed": self._timekeeper.failures}
+        return ActorReport(
+            name=self.settings.name,
+            kind=self.settings.kind,
+            state="ALIVE" if self.started.is_set() else "STARTING",
+            pid=os.getpid(),
+            node="",
+            address=self.address,
+            facts=facts,
+        )
+
+    async def _opened_log(self) -> Log:
+        pause = 0.1
+        while True:
+            try:
+                return await self._open_log()
+            except StorageError as error:
+                _logger.warning("%s: the log cannot be opened yet: %s", self.settings.name, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def _serve(self, log: Log, stack: AsyncExitStack) -> Shard:
+        settings = self.settings
+        router = await stack.enter_async_context(Router(self._directory, settings.actors, self._token))
+        ledger = LocalFirst(settings.name, self._directory, router)
+        issuer = Issuer(self._vault)
+        shard = Shard(settings.name, log, issuer, ledger, self._clock, settings.policy, settings.actors)
+        self._shard = ledger.shard = shard
+        if settings.partitions:
+            poll = settings.actors.timer_poll_seconds
+            self._timekeeper = Timekeeper(ledger, log, settings.partitions, self._clock, poll)
+        server = ChannelServer(shard.submit, self._token if settings.actors.channel == "tcp" else None)
+        stack.push_async_callback(server.close)
+        if settings.actors.channel == "tcp":
+            self.address = await server.listen_tcp(settings.actors.channel_host)
+        else:
+            self.address = await server.listen_unix(self._socket_path())
+        return shard
+
+    def _socket_path(self) -> Path:
+        # the pid keeps a restarted actor from taking the socket of one that is not quite dead
+        name = self.settings.name.replace(":", "-")
+        return Path(self.settings.actors.run_dir) / f"{name}-{os.getpid()}.sock"
+
+    async def _passivate(self, shard: Shard) -> None:
+        idle_ms = self.settings.actors.idle_seconds * 1_000
+        while True:
+            await asyncio.sleep(PASSIVATION_SECONDS)
+            try:
+                await shard.passivate()
+            except StorageError as error:
+                _logger.warning("%s: a snapshot was not written: %s", shard.name, error)
+            if self.settings.kind == "certificate" and self._clock() - shard.idle_since > idle_ms:
+                _logger.info("%s was idle and leaves", shard.name)
+                self.stop()

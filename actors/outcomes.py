@@ -1,0 +1,73 @@
+"""What is stored under an idempotency key, and what a repeated request is answered from."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ledger import views
+from ledger.answers import Answer
+from ledger.certificate import Certificate
+from ledger.commands import Origin
+from ledger.records import Record
+from ledger.refusals import Refusal, Refused
+
+
+class Stored(Struct, frozen=True, array_like=True):
+    """The first outcome of a request.
+
+    ``version`` names the record that it can be derived from again (authorizations, captures and voids: one integer
+    instead of a reply). Any other outcome is stored whole. Neither: a sale that was begun; its end stands in the state.
+    """
+
+    fingerprint: bytes
+    version: int = 0
+    answer: Answer | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the request was begun and its outcome is still to be stored."""
+        return not self.version and self.answer is None
+
+
+REUSED: Final = Answer(
+    refused=Refused(
+        Refusal.IDEMPOTENCY_KEY_REUSED,
+        "The idempotency key was used for a different request; take a new key for a new request.",
+    )
+)
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Stored)
+
+
+def pending(origin: Origin) -> bytes:
+    """Value for a request that was begun."""
+    return _encoder.encode(Stored(origin.fingerprint))
+
+
+def stored(origin: Origin, answer: Answer, version: int = 0) -> bytes:
+    """Value for an answer; with ``version`` the record of that version stands for it."""
+    return _encoder.encode(Stored(origin.fingerprint, version, None if version else answer))
+
+
+def keeps(answer: Answer) -> bool:
+    """Whether the outcome is kept: a rate limit means that nothing happened, and the same key may try again."""
+    return answer.refused is None or answer.refused.code is not Refusal.RATE_LIMITED
+
+
+def recall(value: bytes) -> Stored:
+    """The stored outcome."""
+    return _decoder.decode(value)
+
+
+def again(answer: Answer) -> Answer:
+    """The stored answer, given again."""
+    return replace(answer, replayed=True)
+
+
+def from_record(state: Certificate, record: Record) -> Answer:
+    """The answer that ``record`` gave when it was made."""
+    view = views.outcome(state, record)
+    return Answer(body=views.encode(view) if view else b"", created=True, version=record.version)

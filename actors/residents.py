@@ -1,0 +1,72 @@
+"""The entities that a shard holds in memory."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from ledger.attempts import NO_ATTEMPTS, Attempts
+from ledger.certificate import Certificate
+from ledger.order import Order
+from persistence.codec import Position
+
+State = Certificate | Order
+
+
+class Resident:
+    """An entity in memory, as it is in the log.
+
+    ``due`` is the time (milliseconds) of its timer as far as it was set from here, ``unsaved`` the number of records
+    since the last snapshot, ``attempts_stored`` the bytes that the log holds for ``attempts``.
+    """
+
+    __slots__ = ("attempts", "attempts_stored", "due", "position", "state", "touched", "unsaved")
+
+    def __init__(self, state: State, position: Position, unsaved: int) -> None:
+        self.state: State = state
+        self.position = position
+        self.unsaved = unsaved
+        self.due: int | None = None
+        self.attempts: Attempts = NO_ATTEMPTS
+        self.attempts_stored: bytes | None = None
+        self.touched = 0
+
+
+class Residents:
+    """Entities by name, the one that was touched last at the end."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Resident] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, entity: str) -> bool:
+        return entity in self._held
+
+    def get(self, entity: str) -> Resident | None:
+        """The entity, if it is in memory."""
+        return self._held.get(entity)
+
+    def put(self, entity: str, resident: Resident) -> None:
+        """Take an entity in."""
+        self._held[entity] = resident
+
+    def touch(self, entity: str, now: int) -> None:
+        """Note that the entity was used."""
+        self._held.move_to_end(entity)
+        self._held[entity].touched = now
+
+    def drop(self, entity: str) -> None:
+        """Forget an entity; it is read again when it is touched."""
+        self._held.pop(entity, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._held.clear()
+
+    def cold(self, residents_max: int, touched_before: int) -> Iterator[tuple[str, Resident]]:
+        """Those to be passivated, coldest first: too many, or not touched since ``touched_before`` (milliseconds)."""
+        surplus = len(self._held) - residents_max
+        for position, (entity, resident) in enumerate(list(self._held.items())):
+            if position >= surplus and resident.touched >= touched_before:
+                return
+            yield entity, resident

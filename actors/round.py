@@ -1,0 +1,269 @@
+"""One round of a shard: what has gathered is decided in order, and becomes one batch for the log.
+
+Nothing of it counts before the log has answered: states, answers and records stand in drafts, and a round that
+failed is thrown away.
+"""
+
+import logging
+from typing import Final
+
+import msgspec
+
+from actors import outcomes
+from actors.errors import OutcomeUnknownError
+from actors.issuer import Issuer
+from actors.residents import Resident, Residents, State
+from actors.work import Keyed, Work
+from ledger import certificate, order, views
+from ledger import commands as c
+from ledger.answers import Answer
+from ledger.attempts import NO_ATTEMPTS, Attempts
+from ledger.certificate import Certificate
+from ledger.commands import SYSTEM
+from ledger.decision import Decision
+from ledger.identifiers import MESSAGE, identifier
+from ledger.order import Order
+from ledger.policy import Policy
+from ledger.publications import publications
+from ledger.refusals import Refusal, Refused
+from persistence import codec
+from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessage
+
+ATTEMPTS_TTL_MS: Final = 24 * 3_600_000
+"""Wrong CVCs are forgotten a day after the last one."""
+
+_log = logging.getLogger(__name__)
+_attempts_encoder: Final = msgspec.msgpack.Encoder()
+_attempts_decoder: Final = msgspec.msgpack.Decoder(Attempts)
+_POINTED: Final = (c.Authorize, c.Capture, c.Void)
+_READS: Final = (c.Look, c.Inquire)
+
+
+class Draft:
+    """An entity as it will be if the log takes the round."""
+
+    __slots__ = ("attempts", "position", "records", "resident", "state", "ticked")
+
+    def __init__(self, resident: Resident) -> None:
+        self.resident = resident
+        self.state: State = resident.state
+        self.position = resident.position
+        self.attempts = resident.attempts
+        self.records: list[bytes] = []
+        self.ticked = False
+
+
+class Round:
+    """Decides work on drafts.
+
+    ``answers`` pairs each work that was decided with its answer, to be let out once :attr:`batch` is durable.
+    """
+
+    def __init__(self, residents: Residents, issuer: Issuer, policy: Policy, now: int, snapshot_every: int) -> None:
+        self.answers: list[tuple[Work, Answer]] = []
+        self.defects: list[tuple[Work, OutcomeUnknownError]] = []
+        self.drafts: dict[str, Draft] = {}
+        self._residents = residents
+        self._issuer = issuer
+        self._policy = policy
+        self._now = now
+        self._snapshot_every = snapshot_every
+        self._outbox: list[tuple[str, bytes]] = []
+        self._outcomes: dict[bytes, Outcome] = {}
+        self._messages: list[QueuedMessage] = []
+
+    def take(self, work: Work) -> bool:
+        """Decide one command; its entity is resident.
+
+        Returns:
+            False if it has to wait for the next round: another command of this one has the same idempotency key.
+        """
+        key = work.origin.key
+        if key and key in self._outcomes:
+            return False
+        draft = self.drafts.get(work.entity)
+        if draft is None:
+            resident = self._residents.get(work.entity)
+            if resident is None:
+                message = f"{work.entity} is not resident"
+                raise LookupError(message)
+            draft = self.drafts[work.entity] = Draft(resident)
+        try:
+            answer, pointer = self._answer(draft, work)
+            answer = work.shape(answer)
+        except Exception:  # noqa: BLE001 - logged with its traceback, counted, answered
+            # a defect of ours must not take the other commands of the round with it
+            _log.exception("%s on %s failed", type(work.command).__name__, work.entity)
+            self.defects.append((work, OutcomeUnknownError("The command failed; it was recorded for the operators.")))
+            return True
+        if key and outcomes.keeps(answer):
+            first = work.keyed is not Keyed.SETTLES
+            value = (
+                outcomes.pending(work.origin)
+                if work.keyed is Keyed.PENDING and answer.refused is None
+                else outcomes.stored(work.origin, answer, pointer)
+            )
+            self._outcomes[key] = Outcome(key, value, first)
+        self.answers.append((work, answer))
+        return True
+
+    def batch(self) -> Batch:
+        """All that the round writes."""
+        changes = []
+        attempts = []
+        for entity, draft in self.drafts.items():
+            resident = draft.resident
+            changes.append(
+                Change(
+                    entity,
+                    resident.position.version,
+                    tuple(draft.records),
+                    self._timer(draft),
+                    self._snapshot(draft),
+                )
+            )
+            if draft.attempts != resident.attempts:
+                after = None if draft.attempts == NO_ATTEMPTS else _attempts_encoder.encode(draft.attempts)
+                code = entity[2:]
+                attempts.append(AttemptsChange(code, resident.attempts_stored, after, ATTEMPTS_TTL_MS))
+        return Batch(
+            tuple(changes), tuple(self._outbox), tuple(self._outcomes.values()), tuple(attempts), tuple(self._messages)
+        )
+
+    def commit(self, batch: Batch) -> list[str]:
+        """Make the drafts what the residents are; gives the entities that changed."""
+        changed = []
+        for change in batch.changes:
+            draft = self.drafts[change.entity]
+            resident = draft.resident
+            if draft.records or draft.ticked:
+                changed.append(change.entity)
+            resident.state = draft.state
+            resident.position = draft.position
+            resident.unsaved = 0 if change.snapshot is not None else resident.unsaved + len(draft.records)
+            if change.due is not None:
+                resident.due = change.due or None
+            self._residents.touch(change.entity, self._now)
+        for attempt in batch.attempts:
+            resident = self.drafts[f"c:{attempt.code}"].resident
+            resident.attempts = self.drafts[f"c:{attempt.code}"].attempts
+            resident.attempts_stored = attempt.after
+        return changed
+
+    def _answer(self, draft: Draft, work: Work) -> tuple[Answer, int]:
+        """The answer, and the version of the record that stands for it (0: none does)."""
+        state = draft.state
+        if isinstance(state, Order):
+            return self._answer_order(draft, state, work), 0
+        return self._answer_certificate(draft, state, work)
+
+    def _answer_certificate(self, draft: Draft, state: Certificate, work: Work) -> tuple[Answer, int]:
+        command = work.command
+        if isinstance(command, _READS) and certificate.due(state, self._now):
+            # what is told must not depend on whether the timer has come round yet
+            state = self._record(draft, state, certificate.decide(state, c.Tick(), SYSTEM, self._now, self._policy))
+        if isinstance(command, c.Activate) and command.cvc is None:
+            command = msgspec.structs.replace(command, cvc=self._issuer.issue(state.code, command.recipient))
+        elif isinstance(command, c.ReissueCvc) and state.recipient is not None:
+            command = c.ReissueCvc(self._issuer.issue(state.code, state.recipient))
+        elif isinstance(command, c.Tick):
+            draft.ticked = True
+        decision = certificate.decide(state, command, work.origin, self._now, self._policy, draft.attempts)  # type: ignore[arg-type]
+        if decision.attempts is not None:
+            draft.attempts = decision.attempts
+        if decision.refused is not None:
+            return Answer(refused=decision.refused, version=state.version), 0
+        state = self._record(draft, state, decision)
+        if isinstance(command, _POINTED):
+            answer = outcomes.from_record(state, decision.outcome)
+            return answer, answer.version
+        return _told(command, state, created=bool(decision.records)), 0
+
+    def _answer_order(self, draft: Draft, state: Order, work: Work) -> Answer:
+        command = work.command
+        if isinstance(command, c.Tick):
+            draft.ticked = True
+        decision = order.decide(state, command, work.origin, self._now, self._policy)  # type: ignore[arg-type]
+        if decision.refused is not None:
+            return Answer(refused=decision.refused, version=state.version)
+        draft.state = state = decision.state
+        self._encode(draft, decision)
+        body = views.encode(views.order(state)) if isinstance(command, c.Look) and views.exists(state) else b""
+        grant = None
+        if isinstance(command, c.Allocate):
+            grant = order.grant(state, command.line_id)
+        elif isinstance(command, c.LapseAllocation):
+            grant = order.grant(state, command.line_id, retained=order.retained(state, command))
+        refused = None
+        if isinstance(command, c.Look) and not body:
+            refused = Refused(Refusal.NOT_FOUND, "No order has this id.")
+        return Answer(body=body, created=bool(decision.records), refused=refused, version=state.version, grant=grant)
+
+    def _record(self, draft: Draft, state: Certificate, decision: Decision[Certificate]) -> Certificate:
+        """Take the records of a decision into the draft, with what is published and sent because of them."""
+        if not decision.records:
+            return state
+        after = decision.state
+        draft.state = after
+        entity = self._encode(draft, decision)
+        for record in decision.records:
+            self._outbox.extend((entity, codec.encode_publication(event)) for event in publications(after, record))
+        if decision.message is not None:
+            message_id = identifier(MESSAGE, after.code, after.version)
+            self._messages.append(QueuedMessage(message_id, entity, decision.message, self._now, self._now))
+        return after
+
+    def _encode(self, draft: Draft, decision: Decision[Certificate] | Decision[Order]) -> str:
+        for record in decision.records:
+            stored, draft.position = codec.encode(draft.position, record)
+            draft.records.append(stored)
+        state = decision.state
+        return f"c:{state.code}" if isinstance(state, Certificate) else f"o:{state.order_id}"
+
+    def _timer(self, draft: Draft) -> int | None:
+        """When the entity has to be woken: written if it is sooner than what was set, or if the timer has just rung."""
+        if not draft.ticked and not draft.records:
+            return None
+        state = draft.state
+        due = (
+            certificate.next_due(state, self._policy)
+            if isinstance(state, Certificate)
+            else order.next_due(state, self._policy)
+        )
+        if draft.ticked:
+            return 0 if due is None else max(due, self._now + self._policy.errand_retry_ms)
+        known = draft.resident.due
+        return due if due is not None and (known is None or due < known) else None
+
+    def _snapshot(self, draft: Draft) -> bytes | None:
+        unsaved = draft.resident.unsaved + len(draft.records)
+        if not draft.records or unsaved < self._snapshot_every:
+            return None
+        state = draft.state
+        # a snapshot of a long-lived certificate is large: it is written the more seldom
+        size = len(state.captures) + len(state.closed) + len(state.holds) if isinstance(state, Certificate) else 0
+        return codec.snapshot(state, draft.position) if unsaved >= size else None
+
+
+def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer:
+    """The answer to what is neither an authorization nor a capture nor a void."""
+    match command:
+        case c.Inquire():
+            body = views.encode(views.balance(state))
+        case c.Look() if not views.exists(state):
+            refused = Refused(Refusal.CERTIFICATE_NOT_FOUND, "No certificate has this code.")
+            return Answer(refused=refused, version=state.version)
+        case c.Look() | c.Block() | c.Unblock() | c.ReissueCvc():
+            return Answer(body=views.encode(views.certificate(state)), version=state.version)
+        case c.Tick():
+            body = b""
+        case c.Report() if command.order_id != state.order_id:
+            body = b""
+        case _:
+            body = views.encode(views.reservation(state))
+    return Answer(body=body, created=created, version=state.version)
+
+
+def attempts_of(stored: bytes | None) -> Attempts:
+    """The count of CVC attempts that the log holds."""
+    return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)

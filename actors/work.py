@@ -1,0 +1,53 @@
+"""One command on its way through a shard."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from actors.errors import ActorError
+from ledger.answers import Answer
+from ledger.commands import AnyCommand, Origin
+
+Shape = Callable[[Answer], Answer]
+"""What the answer becomes before it is stored and given."""
+
+Done = Callable[[Answer | ActorError], None]
+"""Takes the outcome, once: what was answered, or why there is no answer."""
+
+
+class Keyed(Enum):
+    """What becomes of the command's idempotency key."""
+
+    FIRST = "first"
+    """The key must be new; the answer is stored under it."""
+    PENDING = "pending"
+    """The key must be new; the answer is not known yet, a later step of the same sale stores it."""
+    SETTLES = "settles"
+    """The key was stored as pending; the answer takes that place."""
+
+
+def as_it_is(answer: Answer) -> Answer:
+    """The shape of an ordinary answer."""
+    return answer
+
+
+class Work:
+    """A command with who asks and who waits for it."""
+
+    __slots__ = ("command", "done", "entity", "keyed", "origin", "shape")
+
+    def __init__(
+        self,
+        entity: str,
+        command: AnyCommand,
+        origin: Origin,
+        done: Done,
+        keyed: Keyed = Keyed.FIRST,
+        shape: Shape = as_it_is,
+    ) -> None:
+        self.entity: Final = entity
+        self.command: Final = command
+        self.origin: Final = origin
+        self.done: Final = done
+        self.keyed: Final = keyed
+        self.shape: Final = shape

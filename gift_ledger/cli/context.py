@@ -1,0 +1,151 @@
+"""What every command works with: settings, doors, two consoles, one way to end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from pathlib import Path
+from time import time_ns
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actors.errors import ActorError
+from gift_ledger.cli.doors import Doors
+from gift_ledger.endpoints import Endpoints, EndpointsError
+from gift_ledger.settings import Settings, SettingsError
+from gift_ledger.sources import Loaded, load
+from persistence.errors import DamagedLogError, StorageError, StorageUnsafeError
+from persistence.log import Log
+
+PIPED_COLUMNS: Final = 160
+"""Width of what goes to a file or to another program."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+
+T = TypeVar("T")
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    FOUND = 1
+    """It ran, and what it looked at is not in order or not there."""
+    NOT_RUN = 2
+    """It was called in a wrong way, or could not run."""
+
+
+EXIT_CODES: Final = "Exit codes: 0 all is well; 1 something was found, or a check failed; 2 wrong usage, or could not run."
+
+
+class CommandError(Exception):
+    """The command cannot do what it was asked; the message says what to do."""
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """The world as a command sees it; tests make another one."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    doors: Doors = Doors()
+
+    def loaded(self) -> Loaded:
+        """The settings with their origins.
+
+        Raises:
+            SettingsError: they are not in order.
+        """
+        return load(self.environ, self.folder)
+
+    def settings(self, *needed: str) -> Settings:
+        """The settings, with what is unset filled in from the running stack if one of ``needed`` is unset.
+
+        Raises:
+            SettingsError: they are not in order.
+            EndpointsError: there is no running stack.
+        """
+        settings = self.loaded().settings
+        if all(getattr(settings, name) for name in needed):
+            return settings
+        return settings.at(Endpoints.read(settings.data_path))
+
+    @asynccontextmanager
+    async def log(self, settings: Settings) -> AsyncIterator[Log]:
+        """The log, open."""
+        log = await self.doors.log(settings.storage())
+        try:
+            yield log
+        finally:
+            await log.close()
+
+
+def of(ctx: typer.Context) -> Context:
+    """The context that the command line was started with."""
+    return ctx.find_object(Context) or Context(environ={}, folder=Path())
+
+
+def now_ms() -> int:
+    """The time in milliseconds."""
+    return time_ns() // 1_000_000
+
+
+def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Do the work of a command and end with its exit code; what cannot be done is said in one sentence."""
+    try:
+        code = asyncio.run(work)
+    except (SettingsError, EndpointsError, StorageError, ActorError, CommandError, OSError) as error:
+        complain(error)
+        code = Exit.NOT_RUN
+    raise typer.Exit(code)
+
+
+def complain(error: Exception) -> None:
+    """Say on standard error what is wrong, and what to do."""
+    screen(stderr=True).print(Text("gift-ledger: ", style="bold red") + plain(f"{error}{_advice(error)}"))
+
+
+def _advice(error: Exception) -> str:
+    match error:
+        case DamagedLogError():
+            return " `gift-ledger verify` tells how far the damage goes."
+        case StorageUnsafeError():
+            return ""
+        case StorageError() | ActorError() | OSError():
+            return " `gift-ledger doctor` tells what is wrong."
+        case _:
+            return ""
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """Where people read: as wide as the terminal, and wide enough where there is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PIPED_COLUMNS)
+
+
+def plain(value: object) -> Text:
+    """A value to be printed as it is: no markup in it, and no control character that a terminal would obey."""
+    return Text("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in str(value)))
+
+
+def table(*headings: str, title: str | None = None) -> Table:
+    """A table to be filled with :func:`row`; headings that end in ``>`` stand over numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading.removesuffix(">"), justify="right" if heading.endswith(">") else "left")
+    return made
+
+
+def row(into: Table, *values: object) -> None:
+    """Add a row; ``None`` leaves its cell empty."""
+    into.add_row(*(plain("" if value is None else value) for value in values))
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON for programs."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

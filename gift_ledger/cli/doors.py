@@ -1,0 +1,92 @@
+"""The doors from the command line to what runs elsewhere, each opened only when a command needs it.
+
+Tests put fakes in their place. The imports stand inside, because together they take seconds: ``--help`` has to answer
+at once.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from actors.reports import ActorReport
+from gift_ledger.endpoints import Endpoints
+from gift_ledger.settings import Settings
+from persistence.keys import KeyStore
+from persistence.log import Log
+from persistence.settings import StorageSettings
+
+Ready = Callable[[Endpoints], Awaitable[int | None]]
+"""Called once a stack is up. What it returns, if not ``None``, stops the stack and is the exit code."""
+
+Role = Callable[[Settings], Awaitable[int]]
+"""Runs until it is told to stop; returns the exit code."""
+
+
+async def open_log(settings: StorageSettings) -> Log:
+    """The log in Redis."""
+    from persistence.redis_log import RedisLog
+
+    return await RedisLog.open(settings)
+
+
+async def open_keys(settings: StorageSettings) -> KeyStore:
+    """The clients' keys in Redis."""
+    from persistence.keys import RedisKeyStore
+
+    return RedisKeyStore(settings.redis_url, settings.prefix)
+
+
+async def actor_reports(settings: Settings) -> list[ActorReport]:
+    """What the running actors say of themselves."""
+    from gift_ledger.roles import actor_reports
+
+    return await actor_reports(settings)
+
+
+async def run_up(settings: Settings, ready: Ready) -> int:
+    """The whole stack."""
+    from gift_ledger.up import run_up
+
+    return await run_up(settings, ready)
+
+
+async def run_gateway(settings: Settings) -> int:
+    """The HTTP gateway."""
+    from gift_ledger.roles import run_gateway
+
+    return await run_gateway(settings)
+
+
+async def run_shards(settings: Settings) -> int:
+    """The shards of this machine."""
+    from gift_ledger.roles import run_shards
+
+    return await run_shards(settings)
+
+
+async def run_bridge(settings: Settings) -> int:
+    """The bridge to Kafka and SMS."""
+    from gift_ledger.roles import run_bridge
+
+    return await run_bridge(settings)
+
+
+def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
+    """The scenarios against the stack that runs on ``data_dir``; runs an event loop of its own."""
+    from examples.demo import main
+
+    return main(["--data-dir", str(data_dir), *(["--expect-wrong"] if expect_wrong else [])])
+
+
+class Doors(Struct, frozen=True, kw_only=True):
+    """All of them."""
+
+    log: Callable[[StorageSettings], Awaitable[Log]] = open_log
+    keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
+    reports: Callable[[Settings], Awaitable[list[ActorReport]]] = actor_reports
+    up: Callable[[Settings, Ready], Awaitable[int]] = run_up
+    gateway: Role = run_gateway
+    shards: Role = run_shards
+    bridge: Role = run_bridge
+    demo: Callable[..., int] = play_demo

@@ -1,0 +1,129 @@
+"""``up``, ``demo``, and the roles of a stack that runs on several machines."""
+
+import asyncio
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from gift_ledger.cli.context import EXIT_CODES, Context, JsonOption, finish, of, print_json, row, screen, table
+from gift_ledger.cli.doors import Role
+from gift_ledger.endpoints import Endpoints, EndpointsError
+from gift_ledger.settings import Settings
+from gift_ledger.sources import mask
+
+PROBE_SECONDS: Final = 1.0
+
+
+def up(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
+    """Start everything on this machine and leave it running; stop it with Ctrl-C.
+
+    What no setting gives an address for is started too: a Valkey that keeps the ledger, a Kafka-protocol broker, an
+    inbox for SMS, Ray with its dashboard. Addresses and keys are written to the data folder.
+
+    Example: GIFT_LEDGER_HTTP_PORT=9090 gift-ledger up
+    """
+    context = of(ctx)
+
+    async def ready(endpoints: Endpoints) -> None:
+        announce(endpoints, context.settings(), as_json=as_json)
+
+    async def work() -> int:
+        return await context.doors.up(context.settings(), ready)
+
+    finish(work(), fast=True)
+
+
+def demo(
+    ctx: typer.Context,
+    *,
+    expect_wrong: Annotated[
+        bool, typer.Option("--expect-wrong", help="Expect one wrong value on purpose, to see a check fail.")
+    ] = False,
+) -> None:
+    """Play the three scenarios through the real protocols, and check every outcome.
+
+    Plays on the stack that runs on the data folder; if none runs, one is started for it and stopped afterwards.
+
+    Example: gift-ledger demo
+    """
+    context = of(ctx)
+
+    async def work() -> int:
+        settings = context.settings()
+
+        async def play(_endpoints: Endpoints | None = None) -> int:
+            # the play has an event loop of its own; what it waits for is bounded there
+            return await asyncio.to_thread(context.doors.demo, settings.data_path, expect_wrong=expect_wrong)
+
+        return await play() if await is_running(settings) else await context.doors.up(settings, play)
+
+    finish(work())
+
+
+def gateway(ctx: typer.Context) -> None:
+    """Run the HTTP gateway alone, on shards that run already.
+
+    Example: GIFT_LEDGER_REDIS_URL=redis://10.0.0.5:6379/0 GIFT_LEDGER_RAY_ADDRESS=10.0.0.6:6379 gift-ledger gateway
+    """
+    context = of(ctx)
+    _run(context, context.doors.gateway)
+
+
+def shards(ctx: typer.Context) -> None:
+    """Run the shards alone: the Ray actors that hold certificates and orders.
+
+    Example: GIFT_LEDGER_REDIS_URL=redis://10.0.0.5:6379/0 GIFT_LEDGER_SHARDS=8 gift-ledger shards
+    """
+    context = of(ctx)
+    _run(context, context.doors.shards)
+
+
+def bridge(ctx: typer.Context) -> None:
+    """Run the bridge alone: Kafka in and out, and SMS.
+
+    Example: GIFT_LEDGER_KAFKA_BOOTSTRAP=kafka-1:9092,kafka-2:9092 gift-ledger bridge
+    """
+    context = of(ctx)
+    _run(context, context.doors.bridge, "kafka_bootstrap", "sms_url")
+
+
+async def is_running(settings: Settings) -> bool:
+    """Whether the gateway that the data folder tells of takes connections."""
+    try:
+        address = urlsplit(Endpoints.read(settings.data_path).http)
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+    except (EndpointsError, OSError):
+        return False
+    writer.close()
+    return True
+
+
+def announce(endpoints: Endpoints, settings: Settings, *, as_json: bool) -> None:
+    """Say where everything is."""
+    if as_json:
+        print_json({"ready": True, "dataDir": str(settings.data_path), "http": endpoints.http})
+        return
+    made = table("", "")
+    row(made, "HTTP", endpoints.http)
+    row(made, "API", f"{endpoints.http}/schema")
+    row(made, "Redis", mask(endpoints.redis))
+    row(made, "Kafka", endpoints.kafka)
+    row(made, "SMS inbox", mask(endpoints.sms_inbox) if settings.sms_url else f"{endpoints.sms_inbox}/messages")
+    row(made, "Ray dashboard", endpoints.ray_dashboard)
+    row(made, "Keys", settings.data_path / "keys.json")
+    screen().print("[bold green]ready[/]", made, sep="\n")
+
+
+def _run(context: Context, role: Role, *needed: str) -> None:
+    async def work() -> int:
+        return await role(context.settings("redis_url", *needed))
+
+    finish(work(), fast=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (up, demo, gateway, shards, bridge):
+        app.command(epilog=EXIT_CODES)(command)
