@@ -1,0 +1,37 @@
+"""How the HTTP gateway listens, and what it puts up with."""
+
+from msgspec import Struct
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True):
+    """Address and bounds of the HTTP API. Durations in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on; 0 takes any that is free."""
+    body_bytes_max: int = 16_384
+    """Longest body of a request; the longest that can be valid is far below it."""
+    head_bytes_max: int = 32_768
+    """Longest request line with headers; beyond it the connection is closed."""
+    receive_seconds: float = 10.0
+    """How long a client may take to send the head of a request, and again its body."""
+    deadline_seconds: float = 6.0
+    """After this a request that the ledger has not answered gets 503. A little more than the ledger's own time-out, which
+    knows better what happened."""
+    requests_in_flight_max: int = 4_096
+    """Requests that are answered at once; more get 503 ``Overloaded``."""
+    idle_seconds: float = 75.0
+    """A connection without requests is closed after this."""
+    drain_seconds: float = 5.0
+    """How long requests under way may take to finish when the gateway stops."""
+    keys_refresh_seconds: float = 2.0
+    """How often the API keys are read again; a revocation acts within this and the time of one read."""
+    keys_refresh_seconds_min: float = 0.5
+    """An unknown key has the keys read at once, but not more often than this."""
+    keys_stale_seconds_max: float = 30.0
+    """Keys that could not be read again for so long are no longer trusted: 503 for everybody."""
+    health_seconds: float = 2.0
+    """How long a health probe may take."""
+    health_cache_seconds: float = 0.5
+    """Readiness that was found out is told again for so long: anybody may ask, and asking has a cost."""

@@ -1,0 +1,62 @@
+"""The names of the keys, all in one place.
+
+========================== ======= ==================================================================================
+key                        type    holds
+========================== ======= ==================================================================================
+``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (fingerprint of the pepper)
+``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version
+``gl:P:s:ENTITY``          string  its snapshot, beginning with the version and ``|``
+``gl:P:entities``          set     all entities that have records
+``gl:P:timers``            zset    entities by the time (ms) at which they are due
+``gl:P:outbox``            list    publications that nobody has acknowledged, oldest first
+``gl:P:outbox:head``       string  sequence number of the first of them: how many were acknowledged
+``gl:P:sms``               hash    sealed messages that wait, by id
+``gl:P:sms:due``           zset    their ids by the time (ms) of the next try
+``gl:P:sms:failures``      list    the newest messages that were given up: id, entity and reason
+``gl:attempts:CODE``       string  CVC attempts of a code, with an expiry
+``gl:idem:YYYYMMDD``       hash    outcomes of idempotency keys that were written on that day (UTC), with an expiry
+``gl:keys``                hash    API keys by id (:mod:`persistence.keys`)
+``gl:keys:revoked``        hash    when which of them was revoked
+========================== ======= ==================================================================================
+
+``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
+``ENTITY`` is ``c:CODE`` or ``o:ORDER``. All but the two with an expiry are kept for ever.
+"""
+
+from persistence.idempotency import day_name
+
+
+class Keys:
+    """Makes the names for one ledger.
+
+    Args:
+        prefix: first part of every name.
+        partitions: how many there are.
+    """
+
+    def __init__(self, prefix: str, partitions: int) -> None:
+        self._prefix = prefix
+        parts = range(partitions)
+        self.logs = [f"{prefix}:{p}:w:" for p in parts]
+        """To be followed by the entity; the way of every append, so the caller puts them together."""
+        self.snapshots = [f"{prefix}:{p}:s:" for p in parts]
+        self.entities = [f"{prefix}:{p}:entities" for p in parts]
+        self.timers = [f"{prefix}:{p}:timers" for p in parts]
+        self.outboxes = [f"{prefix}:{p}:outbox" for p in parts]
+        self.heads = [f"{prefix}:{p}:outbox:head" for p in parts]
+        self.messages = [f"{prefix}:{p}:sms" for p in parts]
+        self.messages_due = [f"{prefix}:{p}:sms:due" for p in parts]
+        self.failures = [f"{prefix}:{p}:sms:failures" for p in parts]
+
+    def attempts(self, code: str) -> str:
+        """CVC attempts of a code."""
+        return f"{self._prefix}:attempts:{code}"
+
+    def outcomes(self, day: int) -> str:
+        """Outcomes that were written on a day."""
+        return f"{self._prefix}:idem:{day_name(day)}"
+
+
+def meta_key(prefix: str) -> str:
+    """What a ledger knows of itself."""
+    return f"{prefix}:meta"
