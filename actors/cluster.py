@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import ray
@@ -75,9 +76,15 @@ def _boot(
     return Boot(host=host, storage=storage, partitions=partitions)
 
 
-async def reports(settings: ActorSettings) -> list[ActorReport]:
-    """What every actor of the namespace says of itself, by name; one that does not answer is reported as such."""
-    names = sorted(await asyncio.to_thread(ray.util.list_named_actors))
+async def reports(settings: ActorSettings, names: Sequence[str] | None = None) -> list[ActorReport]:
+    """What actors say of themselves; one that does not answer is reported as such.
+
+    Args:
+        settings: where they are.
+        names: whom to ask; all of the namespace if not given.
+    """
+    if names is None:
+        names = sorted(await asyncio.to_thread(ray.util.list_named_actors))
     return list(await asyncio.gather(*(_report(name, settings) for name in names)))
 
 

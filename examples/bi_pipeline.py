@@ -1,16 +1,16 @@
 """The BI pipeline: counts what the events say, and checks that the sums come out as the balances."""
 
 import argparse
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from examples.endpoints import Endpoints, NotRunningError, arguments
+from examples.endpoints import Endpoints, arguments
 from examples.messages import TransactionEvent
 from examples.synchronisation import Synchronisation
+from examples.terminal import finish
 
 SIGNS = {"Activate": 1, "Void": 1, "Capture": -1, "Expire": -1}
 """Which way each type of transaction moves a balance; the void of an activation is the exception."""
@@ -148,11 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the events for a while, then report; the exit code is 1 if something does not add up."""
     parser = arguments("bi_pipeline", "The BI pipeline: totals, and a check that they add up.")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to read (default: %(default)s)")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except NotRunningError as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ class OutcomeUnknownError(Exception):
 
     def __str__(self) -> str:
         path, key, attempts = self.args
-        return f"{path}: no answer in {attempts} attempts; ask again with Idempotency-Key {key}"
+        advice = "is the service running?" if key is None else f"ask again with Idempotency-Key {key}"
+        return f"{path}: no answer in {attempts} attempts; {advice}"
 
 
 class Connection:

@@ -2,22 +2,46 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
 
 from examples.cast import Cast, assemble
-from examples.endpoints import Endpoints, NotRunningError, arguments, read_keys
+from examples.endpoints import Endpoints, arguments, keys_in
 from examples.narration import Narrator, Report
 from examples.scenarios import audit, redemption, refund, sale, trouble
+from examples.terminal import finish
 
 PLAY_SECONDS_MAX = 120
 
 
-async def play(endpoints: Endpoints, keys: Mapping[str, str], out: Console, *, expect_wrong: bool = False) -> Report:
+async def play(
+    endpoints_path: Path, keys_path: Path, *, out: Console | None = None, expect_wrong: bool = False
+) -> Report:
+    """Play the scenarios against the service that left these two files, tell them, and report.
+
+    Args:
+        endpoints_path: `endpoints.json` of a running stack: where everything is.
+        keys_path: Its `keys.json`: the API key of each role.
+        out: Where to tell it; the terminal if not given.
+        expect_wrong: Expect one wrong value on purpose, to show that a check that fails is seen.
+
+    Returns:
+        The report; its `exit_code` is 0 only if every check held. It has been printed.
+
+    Raises:
+        NotRunningError: A file is missing or is not what it should be; the message says what to do.
+    """
+    endpoints, keys = Endpoints.of(endpoints_path), keys_in(keys_path)
+    return await perform(endpoints, keys, out or Console(), expect_wrong=expect_wrong)
+
+
+async def perform(endpoints: Endpoints, keys: Mapping[str, str], out: Console, *, expect_wrong: bool = False) -> Report:
     """Play the scenarios against a running service.
 
-    Codes, orders and phones are new each time, so that it can be played again on the same data.
+    Codes, orders and phones are new each time, so that it can be played again on the same data. It takes some seconds,
+    and never more than two minutes.
 
     Args:
         endpoints: Where everything is.
@@ -72,11 +96,14 @@ async def _play_all(cast: Cast, narrator: Narrator) -> None:
     narrator.end()
 
     narrator.begin(trouble.TITLE)
-    await trouble.play(cast, narrator, sold)
+    undone = await trouble.play(cast, narrator, sold)
     narrator.end()
 
     narrator.begin(audit.TITLE)
-    await audit.play(cast, narrator, sold, (*redeemed.transaction_ids, *voids))
+    codes = {"first": sold.first.code, "second": sold.second.code, "third": undone.code}
+    activations = (sold.first.activation_id, sold.second.activation_id)
+    moves = frozenset((*activations, *redeemed.transaction_ids, *voids, *undone.transaction_ids))
+    await audit.play(cast, narrator, codes, moves)
     narrator.end()
     for connection in (cast.store.connection, cast.till.connection):
         narrator.measured("authorize, as the caller sees it", *connection.authorize_ms)
@@ -89,13 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--expect-wrong", action="store_true", help="expect one wrong value on purpose: the exit code must then be 1"
     )
     given = parser.parse_args(argv)
-    out = Console()
-    try:
-        endpoints, keys = Endpoints.read(given.data_dir), read_keys(given.data_dir)
-    except NotRunningError as error:
-        out.print(str(error), style="bold red")
-        return 1
-    return asyncio.run(play(endpoints, keys, out, expect_wrong=given.expect_wrong)).exit_code
+
+    async def work() -> int:
+        files = given.data_dir / "endpoints.json", given.data_dir / "keys.json"
+        return (await play(*files, expect_wrong=given.expect_wrong)).exit_code
+
+    return finish(work())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import msgspec
 
 T = TypeVar("T")
 
+ROLES = frozenset({"storefront", "pos", "payments", "support"})
+"""The roles that the counterparts have; the service hands out a key for each."""
+
 
 class NotRunningError(Exception):
     """The data directory does not say where a running service is."""
@@ -29,7 +32,16 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Raises:
             NotRunningError: The file is missing or is not what it should be.
         """
-        return _read(data_dir / "endpoints.json", cls)
+        return cls.of(data_dir / "endpoints.json")
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Read a file of addresses, whatever its name.
+
+        Raises:
+            NotRunningError: The file is missing or is not what it should be.
+        """
+        return _read(path, cls)
 
 
 def read_keys(data_dir: Path) -> Mapping[str, str]:
@@ -38,7 +50,19 @@ def read_keys(data_dir: Path) -> Mapping[str, str]:
     Raises:
         NotRunningError: The file is missing or is not what it should be.
     """
-    return _read(data_dir / "keys.json", dict[str, str])
+    return keys_in(data_dir / "keys.json")
+
+
+def keys_in(path: Path) -> Mapping[str, str]:
+    """Read a file of API keys, one for each role.
+
+    Raises:
+        NotRunningError: The file is missing, is not what it should be, or lacks a role.
+    """
+    keys = _read(path, dict[str, str])
+    if lacking := sorted(ROLES - keys.keys()):
+        raise NotRunningError(f"{path} has no key for {', '.join(lacking)}. Make one with `gift-ledger keys`.")
+    return keys
 
 
 def arguments(module: str, description: str) -> argparse.ArgumentParser:

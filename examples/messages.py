@@ -92,15 +92,17 @@ class HistoryEntry(Message, frozen=True, kw_only=True):
 
     operation_id: str
     type: str
+    version: int
     amount: int | None = None
+    voided_type: str | None = None
     occurred_at: str | None = None
 
 
 class HistoryPage(Message, frozen=True, kw_only=True):
-    """One page of a certificate's history, oldest first; `next_after` leads to the next page, null on the last."""
+    """One page of a certificate's history, oldest first; `next` leads to the next page, null on the last."""
 
     operations: tuple[HistoryEntry, ...]
-    next_after: str | int | None = None
+    next: str | int | None = None
 
 
 class OrderLineView(Message, frozen=True, kw_only=True):
@@ -118,15 +120,15 @@ class OrderView(Message, frozen=True, kw_only=True):
 
     order_id: str
     payment_version: int | None = None
-    lines: tuple[OrderLineView, ...] = ()
+    certificate_lines: tuple[OrderLineView, ...] = ()
 
     def collected(self) -> dict[str, int]:
         """What was collected for each line, in minor units."""
-        return {line.order_line_id: line.collected_amount or 0 for line in self.lines}
+        return {line.order_line_id: line.collected_amount or 0 for line in self.certificate_lines}
 
     def planned(self) -> dict[str, int | None]:
         """What each line is to be worth, in minor units; null until the order itself is known."""
-        return {line.order_line_id: line.planned_denomination for line in self.lines}
+        return {line.order_line_id: line.planned_denomination for line in self.certificate_lines}
 
 
 # --------------------------------------------------------------------------------------------- what goes in over Kafka

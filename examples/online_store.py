@@ -1,15 +1,15 @@
 """OnlineStore: sells certificates on the site, and takes them as payment with their CVC."""
 
 import argparse
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from examples.connection import Answer, Connection, OutcomeUnknownError, RefusedError
-from examples.endpoints import Endpoints, NotRunningError, arguments, read_keys
+from examples.connection import Answer, Connection
+from examples.endpoints import Endpoints, arguments, read_keys
 from examples.messages import Authorization, Balance, CertificateLine, Operation, Recipient, Reservation, SalesOrder
 from examples.orders import Orders
+from examples.terminal import finish
 
 CODE_LETTERS = "ACDEFGHJKLMNPQRTUVWXYZ"
 """No letters that are read as one another, and no digits: nobody shall take a part of a code for a CVC."""
@@ -109,9 +109,9 @@ async def _run(given: argparse.Namespace) -> int:
         for line in order.certificate_lines:
             sold = await store.sell(fresh_code(), order.order_id, line.order_line_id)
             print(f"{order.order_id} line {line.order_line_id}: {sold.body.certificate_code} is {sold.body.status}")
-        paid = " ".join(f"--line {line.order_line_id}={line.planned_denomination}" for line in order.certificate_lines)
+        lines = " ".join(f"--line {line.order_line_id}={line.planned_denomination}" for line in order.certificate_lines)
         print("To pay for it all:")
-        print(f"python -m examples.payments publish {order.order_id} --version 1 --outstanding 0 {paid}")
+        print(f"python -m examples.payments publish {order.order_id} --version 1 --outstanding 0 {lines}")
     return 0
 
 
@@ -125,11 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     redeem.add_argument("code", help="the certificate")
     redeem.add_argument("amount", type=int, help="minor units")
     redeem.add_argument("--cvc", required=True, help="the four digits that came by SMS")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except (NotRunningError, RefusedError, OutcomeUnknownError) as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Orders: keeps the orders, publishes them on `All_SalesOrder`, and follows what becomes of their certificates."""
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from examples.endpoints import Endpoints, NotRunningError, arguments
+from examples.endpoints import Endpoints, arguments
 from examples.messages import CertificateLine, Recipient, SalesOrder
 from examples.synchronisation import Synchronisation
+from examples.terminal import finish
 from examples.topics import SALES_ORDERS, Publisher
 
 
@@ -115,11 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--version", type=int, default=version, help="the orderVersion (default: %(default)s)")
     watch = actions.add_parser("watch", help="read the events and say what became of each line")
     watch.add_argument("--seconds", type=float, default=5.0, help="how long to read (default: %(default)s)")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except NotRunningError as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

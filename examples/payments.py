@@ -1,17 +1,17 @@
 """Payments: collects money, tells everyone on `All_Payments`, and captures and voids what certificates paid for."""
 
 import argparse
-import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from examples.connection import Answer, Connection, OutcomeUnknownError, RefusedError
-from examples.endpoints import Endpoints, NotRunningError, arguments, read_keys
+from examples.connection import Answer, Connection
+from examples.endpoints import Endpoints, arguments, read_keys
 from examples.messages import Collected, Operation, Payment, SalesOrder
 from examples.synchronisation import Synchronisation
+from examples.terminal import finish
 from examples.topics import PAYMENTS, Publisher
 
 
@@ -159,11 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("code", help="the certificate")
         command.add_argument("operation", help=operation)
         command.add_argument("--amount", type=int, help="minor units (default: all that is left)")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except (NotRunningError, RefusedError, OutcomeUnknownError) as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

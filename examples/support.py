@@ -1,12 +1,12 @@
 """Support: looks into a certificate for a customer, and puts right what went wrong."""
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 
-from examples.connection import Answer, Connection, OutcomeUnknownError, RefusedError
-from examples.endpoints import Endpoints, NotRunningError, arguments, read_keys
+from examples.connection import Answer, Connection
+from examples.endpoints import Endpoints, arguments, read_keys
 from examples.messages import CertificateView, HistoryEntry, HistoryPage, Operation, OrderView
+from examples.terminal import finish
 
 HISTORY_ENTRIES_MAX = 10_000
 
@@ -39,7 +39,7 @@ class Support:
                 params["after"] = after
             page = (await self.connection.get(f"/certificates/{code}/operations", HistoryPage, params=params)).body
             entries.extend(page.operations)
-            after = page.next_after
+            after = page.next
             if after is None:
                 break
         return entries
@@ -113,11 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--amount", type=int, help="minor units (default: all that is left)")
         if action in {"void", "block", "unblock"}:
             command.add_argument("--reason", default="asked for by the customer")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except (NotRunningError, RefusedError, OutcomeUnknownError) as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

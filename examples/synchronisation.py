@@ -1,7 +1,8 @@
 """What a subscriber keeps of the service's events: the latest state of each certificate, every transaction once.
 
 Delivery is at least once, and the two topics overtake each other. So a state counts only if its version is higher than
-what is known, and a transaction only if its code, version and type have not been seen.
+what is known, and a transaction only if its code, version and type have not been seen. A state without a value, a
+tombstone, says that the code was given back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,13 +25,19 @@ class Synchronisation:
         self.states: dict[str, StateEvent] = {}
         self.transactions: dict[str, list[TransactionEvent]] = {}
         self.records: list[Record] = []
+        self.heard: dict[str, list[int]] = {}
+        """The versions of each certificate's states, each once, in the order in which they came."""
+        self.released: set[str] = set()
+        """Codes that were reserved and given back."""
         self.repeated = 0
         self._seen: set[tuple[str, int, str]] = set()
 
     def take(self, record: Record) -> None:
         """Take in one record; one that was taken before changes nothing."""
         self.records.append(record)
-        if record.topic == STATES:
+        if record.value is None:
+            self._forget(record.key.decode())
+        elif record.topic == STATES:
             self._take_state(msgspec.json.decode(record.value, type=StateEvent))
         else:
             self._take_transaction(msgspec.json.decode(record.value, type=TransactionEvent))
@@ -48,6 +55,14 @@ class Synchronisation:
         return await self.feed.read(
             lambda: code in self.states and self.states[code].status == status, within_seconds=within_seconds
         )
+
+    async def wait_for_release(self, code: str, *, within_seconds: float = 15.0) -> bool:
+        """Read until a code was given back, or time is up."""
+        return await self.feed.read(lambda: code in self.released, within_seconds=within_seconds)
+
+    async def wait_for_versions(self, code: str, versions: set[int], *, within_seconds: float = 15.0) -> bool:
+        """Read until these versions of a certificate's state have arrived, or time is up."""
+        return await self.feed.read(lambda: versions <= set(self.heard.get(code, [])), within_seconds=within_seconds)
 
     async def first_transaction(self, code: str, *, within_seconds: float = 15.0) -> TransactionEvent:
         """Read until a certificate has a transaction.
@@ -68,11 +83,19 @@ class Synchronisation:
         }
 
     def _take_state(self, state: StateEvent) -> None:
-        known = self.states.get(state.code)
-        if known is None or state.version > known.version:
-            self.states[state.code] = state
-        elif state.version == known.version:
+        heard = self.heard.setdefault(state.code, [])
+        if state.version in heard:
             self.repeated += 1
+            return
+        if state.version > max(heard, default=0):
+            self.states[state.code] = state
+            self.released.discard(state.code)
+        heard.append(state.version)
+
+    def _forget(self, code: str) -> None:
+        # What was heard is kept, so that an old state which comes once more does not bring the code back.
+        self.states.pop(code, None)
+        self.released.add(code)
 
     def _take_transaction(self, transaction: TransactionEvent) -> None:
         name = (transaction.code, transaction.version, transaction.type)

@@ -1,12 +1,12 @@
 """A till: looks up what a certificate is worth, takes it as payment in parts, and never charges twice."""
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 
-from examples.connection import Answer, Connection, OutcomeUnknownError, RefusedError
-from examples.endpoints import Endpoints, NotRunningError, arguments, read_keys
+from examples.connection import Answer, Connection
+from examples.endpoints import Endpoints, arguments, read_keys
 from examples.messages import Authorization, Balance, Operation, Reservation
+from examples.terminal import finish
 
 
 class Till:
@@ -110,11 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--cvc", help="the four digits that came by SMS")
     pay.add_argument("amount", type=int, help="minor units")
     pay.add_argument("--allow-partial", action="store_true", help="take what there is, if it is less")
-    try:
-        return asyncio.run(_run(parser.parse_args(argv)))
-    except (NotRunningError, RefusedError, OutcomeUnknownError) as error:
-        print(error)
-        return 1
+    return finish(_run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ class Record:
     partition: int
     offset: int
     key: bytes
-    value: bytes
+    value: bytes | None
+    """None in a tombstone: what the key named is gone, and a compacted topic forgets it."""
     headers: Mapping[str, bytes]
 
 
@@ -54,9 +55,9 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
-        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
-        async with asyncio.timeout(BROKER_SECONDS_MAX):
-            await self._producer.start()
+        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
+        await _start(producer)
+        self._producer = producer
         return self
 
     async def __aexit__(
@@ -121,8 +122,7 @@ class Feed:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MS_MAX,
         )
-        async with asyncio.timeout(BROKER_SECONDS_MAX):
-            await consumer.start()
+        await _start(consumer)
         consumer.assign(partitions)
         self._consumer = consumer
         return self
@@ -157,7 +157,7 @@ class Feed:
                             partition=record.partition,
                             offset=record.offset,
                             key=record.key or b"",
-                            value=record.value or b"",
+                            value=record.value or None,
                             headers=dict(record.headers),
                         )
                     )
@@ -167,8 +167,8 @@ class Feed:
         # A producer asks for the topics by name, upon which a broker that may make topics makes those that are missing;
         # a consumer that is given its partitions would only wait for them.
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
+        await _start(producer)
         async with asyncio.timeout(BROKER_SECONDS_MAX):
-            await producer.start()
             try:
                 return [
                     TopicPartition(topic, partition)
@@ -177,3 +177,13 @@ class Feed:
                 ]
             finally:
                 await producer.stop()
+
+
+async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Start a client; one that does not get to the broker is closed again."""
+    try:
+        async with asyncio.timeout(BROKER_SECONDS_MAX):
+            await client.start()
+    except BaseException:
+        await client.stop()
+        raise

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
+from prometheus_client import CollectorRegistry
 
 from actors.ports import Ledger
 from ledger.policy import DEFAULT_POLICY, Policy
@@ -55,3 +57,5 @@ class Services(Struct, frozen=True, kw_only=True):
     clock: Callable[[], int]
     health: HealthProbe
     policy: Policy = DEFAULT_POLICY
+    metrics: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
+    """What ``GET /metrics`` tells; the gateway adds its own."""

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Placement
+from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
@@ -74,6 +75,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     http_host: Annotated[Text, about(_HTTP, "Address that the gateway listens on.")] = "127.0.0.1"
     http_port: Annotated[Port, about(_HTTP, "Port of the gateway; 0: any free one.")] = 8080
+    http_requests_max: Annotated[
+        int, about(_HTTP, "Most requests under way at a time; more are told to come back.", ge=1, le=1_000_000)
+    ] = 4_096
+    http_idle_seconds: Annotated[Seconds, about(_HTTP, "A connection without requests is closed after this.")] = 75.0
+    http_drain_seconds: Annotated[Seconds, about(_HTTP, "Time for requests under way when the gateway stops.")] = 5.0
+    keys_refresh_seconds: Annotated[
+        float, about(_HTTP, "How often API keys are read: how soon a revoked one is refused.", ge=0.1, le=30.0)
+    ] = 2.0
 
     redis_url: Annotated[
         RedisUrl | None,
@@ -180,9 +189,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def contradictions(self) -> list[str]:
         """What is wrong between settings that are each valid; empty if nothing is."""
-        topics = [name for name in self.__struct_fields__ if name.startswith("topic_")]
         found = []
-        if len({getattr(self, name) for name in topics}) < len(topics):
+        if len(set(self.topics())) < len(self.topics()):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
         if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
             found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
@@ -199,12 +207,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Path(self.data_dir).expanduser().absolute()
 
     @property
+    def secrets_file(self) -> Path:
+        """The file of pepper and data keys, absolute."""
+        return self._path(self.secrets_path, "secrets.json")
+
+    @property
     def run_path(self) -> Path:
         """The folder of the sockets, absolute; two data folders on one machine have two."""
         if self.run_dir is not None:
             return Path(self.run_dir).expanduser().absolute()
         name = blake2b(os.fsencode(self.data_path), digest_size=4).hexdigest()
         return Path(tempfile.gettempdir()) / f"gift-ledger-{os.getuid()}-{name}"
+
+    def topics(self) -> tuple[str, ...]:
+        """The names of all topics."""
+        return tuple(str(getattr(self, name)) for name in self.__struct_fields__ if name.startswith("topic_"))
 
     def at(self, endpoints: Endpoints) -> "Settings":
         """These settings with what is unset filled in from a running stack."""
@@ -234,7 +251,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             connections_max=self.redis_connections_max,
             replicas=self.redis_replicas,
             allow_unsafe=self.redis_allow_unsafe,
-            secrets_path=str(self._path(self.secrets_path, "secrets.json")),
+            secrets_path=str(self.secrets_file),
         )
 
     def actors(self) -> ActorSettings:
@@ -256,6 +273,19 @@ class Settings(Struct, frozen=True, kw_only=True):
             channel_host=self.channel_host,
             run_dir=str(self.run_path),
             channel_token_path=str(self._path(self.channel_token_path, "channel.token")),
+        )
+
+    def http(self) -> GatewaySettings:
+        """How the HTTP gateway listens."""
+        return GatewaySettings(
+            host=self.http_host,
+            port=self.http_port,
+            # a little more than the ledger's own time-out, which knows better what happened
+            deadline_seconds=self.request_timeout_seconds + 1.0,
+            requests_in_flight_max=self.http_requests_max,
+            idle_seconds=self.http_idle_seconds,
+            drain_seconds=self.http_drain_seconds,
+            keys_refresh_seconds=self.keys_refresh_seconds,
         )
 
     def policy(self) -> Policy:

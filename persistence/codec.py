@@ -214,4 +214,6 @@ def _belongs(name: str, found: str, position: Position, loaded: Loaded) -> None:
 
 
 def _damaged(entity: str, version: int, problem: str) -> DamagedLogError:
-    return DamagedLogError(f"{entity}, version {version}: {problem}. Run `gift-ledger verify` and restore from a backup.")
+    return DamagedLogError(
+        f"{entity}, version {version}: {problem}. Run `gift-ledger verify` and restore from a backup."
+    )

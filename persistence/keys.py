@@ -3,14 +3,14 @@
 import secrets
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from persistence.errors import DamagedLogError
-from persistence.redis_client import connect
+from persistence.redis_client import Client, connect
 from persistence.redis_errors import answered
 
 KEY_PREFIX: Final = "glk_"
@@ -107,7 +107,9 @@ class RedisKeyStore:
         client: a client to use instead of a new one to ``url``; it is closed by whoever made it.
     """
 
-    def __init__(self, url: str, prefix: str = "gl", *, timeout_seconds: float = 5.0, client: Any = None) -> None:  # noqa: ANN401 - redis-py's types do not fit its own fakes
+    def __init__(
+        self, url: str, prefix: str = "gl", *, timeout_seconds: float = 5.0, client: Client | None = None
+    ) -> None:
         self._owns_client = client is None
         self._redis = connect(url, connections_max=2, timeout_seconds=timeout_seconds) if client is None else client
         self._keys = f"{prefix}:keys"
@@ -115,14 +117,16 @@ class RedisKeyStore:
 
     async def add(self, key: ClientKey) -> None:
         """See :meth:`KeyStore.add`."""
-        if not await answered(self._redis.hsetnx(self._keys, key.key_id, msgspec.json.encode(key))):
+        stored = msgspec.json.encode(key)
+        if not await answered(self._redis.execute_command("HSETNX", self._keys, key.key_id, stored)):
             raise _taken(key)
 
     async def all(self) -> list[ClientKey]:
         """See :meth:`KeyStore.all`."""
-        stored, revoked = await answered(
-            self._redis.pipeline(transaction=True).hgetall(self._keys).hgetall(self._revoked).execute()
-        )
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.execute_command("HGETALL", self._keys)
+            pipeline.execute_command("HGETALL", self._revoked)
+            stored, revoked = await answered(pipeline.execute())
         try:
             keys = [msgspec.json.decode(value, type=ClientKey) for value in stored.values()]
         except msgspec.DecodeError as error:
@@ -133,9 +137,9 @@ class RedisKeyStore:
 
     async def revoke(self, key_id: str, at: int) -> bool:
         """See :meth:`KeyStore.revoke`."""
-        if not await answered(self._redis.hexists(self._keys, key_id)):
+        if not await answered(self._redis.execute_command("HEXISTS", self._keys, key_id)):
             return False
-        await answered(self._redis.hsetnx(self._revoked, key_id, at))
+        await answered(self._redis.execute_command("HSETNX", self._revoked, key_id, at))
         return True
 
     async def close(self) -> None:

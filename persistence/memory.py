@@ -84,9 +84,7 @@ class MemoryLog:
 
     async def due(self, partitions: Sequence[int], now: int, limit: int = PAGE_MAX) -> list[str]:
         """See :meth:`persistence.log.Log.due`."""
-        late = [
-            (at, entity) for partition in partitions for entity, at in self._timers[partition].items() if at <= now
-        ]
+        late = [(at, entity) for partition in partitions for entity, at in self._timers[partition].items() if at <= now]
         return [entity for _, entity in sorted(late)[: page(limit, PAGE_MAX)]]
 
     async def timers(self, partitions: Sequence[int]) -> dict[str, int]:

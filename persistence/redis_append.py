@@ -13,12 +13,15 @@ from msgspec import Struct
 from persistence.batches import check_batch
 from persistence.idempotency import KEPT_DAYS, days_read, seconds_kept
 from persistence.log import Batch, Conflict, QueuedMessage, partition_of
+from persistence.redis_client import Word
 from persistence.redis_keys import Keys
-
-Word = str | bytes | int
 
 WORDS_MAX: Final = 1_000
 """Arguments that one command inside a script gets at most (an even number: pairs stay together): Lua's stack is bounded."""
+
+
+Members = dict[int, list[Word]]
+"""Words by partition."""
 
 
 class StoredMessage(Struct, frozen=True, array_like=True):
@@ -79,47 +82,35 @@ def conflict(batch: Batch, answer: Sequence[Any]) -> Conflict:
 
 def _changes(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writes: list[Word]) -> list[str]:
     logs = []
-    added: dict[int, list[Word]] = defaultdict(list)
-    timers: dict[int, list[Word]] = defaultdict(list)
-    stopped: dict[int, list[Word]] = defaultdict(list)
+    added: Members = defaultdict(list)
+    timers: Members = defaultdict(list)
+    stopped: Members = defaultdict(list)
     for change in batch.changes:
         entity = change.entity
         partition = partition_of(entity, partitions)
         log = keys.logs[partition] + entity
         logs.append(log)
-        records = change.records
-        if len(records) == 1:
-            writes += (3, "RPUSH", log, records[0])
-        elif records:
-            _command(writes, records, "RPUSH", log)
-        if records and change.expected == 0:
-            added[partition].append(entity)
+        if change.records:
+            _command(writes, change.records, "RPUSH", log)
+            if change.expected == 0:
+                added[partition].append(entity)
         if change.snapshot is not None:
             writes += (3, "SET", keys.snapshots[partition] + entity, change.snapshot)
-        if change.due is not None:
-            if change.due:
-                timers[partition] += (change.due, entity)
-            else:
-                stopped[partition].append(entity)
-    for partition, members in added.items():
-        probes += ("SCARD", keys.entities[partition])
-        _command(writes, members, "SADD", keys.entities[partition])
-    for partition, pairs in timers.items():
-        probes += ("ZCARD", keys.timers[partition])
-        _command(writes, pairs, "ZADD", keys.timers[partition])
-    for partition, members in stopped.items():
-        probes += ("ZCARD", keys.timers[partition])
-        _command(writes, members, "ZREM", keys.timers[partition])
+        if change.due:
+            timers[partition] += (change.due, entity)
+        elif change.due == 0:
+            stopped[partition].append(entity)
+    _per_partition(added, keys.entities, "SCARD", "SADD", probes, writes)
+    _per_partition(timers, keys.timers, "ZCARD", "ZADD", probes, writes)
+    _per_partition(stopped, keys.timers, "ZCARD", "ZREM", probes, writes)
     return logs
 
 
 def _outbox(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writes: list[Word]) -> None:
-    waiting: dict[int, list[Word]] = defaultdict(list)
+    waiting: Members = defaultdict(list)
     for entity, publication in batch.outbox:
         waiting[partition_of(entity, partitions)].append(publication)
-    for partition, publications in waiting.items():
-        probes += ("LLEN", keys.outboxes[partition])
-        _command(writes, publications, "RPUSH", keys.outboxes[partition])
+    _per_partition(waiting, keys.outboxes, "LLEN", "RPUSH", probes, writes)
 
 
 def _messages(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writes: list[Word]) -> None:
@@ -130,9 +121,7 @@ def _messages(batch: Batch, keys: Keys, partitions: int, probes: list[Word], wri
         writes += (4, "ZADD", keys.messages_due[partition], message.due, message.message_id)
 
 
-def _outcomes(
-    batch: Batch, keys: Keys, now: int, probes: list[Word], writes: list[Word]
-) -> tuple[Word, ...]:
+def _outcomes(batch: Batch, keys: Keys, now: int, probes: list[Word], writes: list[Word]) -> tuple[Word, ...]:
     """Words that say which keys have to be new."""
     if not batch.outcomes:
         return (0,)
@@ -163,8 +152,20 @@ def _attempts(batch: Batch, keys: Keys, writes: list[Word]) -> list[Word]:
     return words
 
 
+def _per_partition(
+    members: Members, names: Sequence[str], probe: str, command: str, probes: list[Word], writes: list[Word]
+) -> None:
+    """Write what was gathered by partition, each with one command, and look first whether the key takes it."""
+    for partition, words in members.items():
+        probes += (probe, names[partition])
+        _command(writes, words, command, names[partition])
+
+
 def _command(writes: list[Word], arguments: Sequence[Word], *head: Word) -> None:
     """Add a command with many arguments, as several if they are too many for one."""
+    if len(arguments) <= WORDS_MAX:
+        writes += (len(head) + len(arguments), *head, *arguments)
+        return
     for start in range(0, len(arguments), WORDS_MAX):
         some = arguments[start : start + WORDS_MAX]
         writes += (len(head) + len(some), *head, *some)

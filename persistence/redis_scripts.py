@@ -5,13 +5,13 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from persistence.errors import StorageUnavailableError
+from persistence.redis_client import Client, Word
 from persistence.redis_errors import answered
 
-Words = Sequence[str | bytes | int]
+Words = Sequence[Word]
 
 WAIT_SHARE: Final = 0.8
 """Part of the time-out that the server may wait for its replicas, so that its answer comes while we still listen."""
@@ -34,7 +34,7 @@ class Scripts:
         timeout_seconds: the client's own time-out.
     """
 
-    def __init__(self, client: Redis, *, replicas: int, timeout_seconds: float) -> None:
+    def __init__(self, client: Client, *, replicas: int, timeout_seconds: float) -> None:
         self._client = client
         self._replicas = replicas
         self._wait_ms = max(1, int(timeout_seconds * WAIT_SHARE * 1_000))

@@ -115,9 +115,7 @@ class Vault:
         """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = _Secrets(
-            pepper=secrets.token_bytes(KEY_BYTES), keys={1: secrets.token_bytes(KEY_BYTES)}, sealing_key=1
-        )
+        made = _Secrets(pepper=secrets.token_bytes(KEY_BYTES), keys={1: secrets.token_bytes(KEY_BYTES)}, sealing_key=1)
         draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
         try:
             _write_durably(draft, msgspec.json.format(msgspec.json.encode(made)))

@@ -44,9 +44,9 @@ async def play(cast: Cast, narrator: Narrator, sold: Sold) -> Redeemed:
     return Redeemed(site_capture=site, last_capture=last, transaction_ids=transaction_ids)
 
 
-def wrong(cvc: str) -> str:
-    """Four digits that are not this CVC."""
-    return f"{(int(cvc) + 1) % 10_000:04}"
+def wrong(cvc: str, step: int = 1) -> str:
+    """Four digits that are not this CVC, others for each step from 1 to 9 999."""
+    return f"{(int(cvc) + step) % 10_000:04}"
 
 
 def _told(refusal: RefusedError | None) -> object:

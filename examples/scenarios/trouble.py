@@ -1,6 +1,8 @@
-"""What goes wrong in real life: a dropped line, a faulty event, a cancelled order."""
+"""What goes wrong in real life: a dropped line, a guesser, events that are faulty or come too early, cancellations."""
 
 import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass
 
 import httpx
 
@@ -10,11 +12,23 @@ from examples.messages import Recipient
 from examples.narration import Narrator
 from examples.online_store import fresh_code
 from examples.patience import eventually
+from examples.scenarios.redemption import wrong
 from examples.scenarios.sale import Sold, fresh_order_id, fresh_phone, order_view
 from examples.till import Till
 from examples.topics import SALES_ORDERS
 
-TITLE = "Trouble: a dropped line, a faulty event, a cancelled order"
+TITLE = "Trouble: a dropped line, a guesser, a faulty event, an early payment"
+
+LOCK_SECONDS_MAX = 30
+"""How long the first lock after three wrong CVCs lasts at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """A third certificate, activated and then undone, as if it had never been sold."""
+
+    code: str
+    transaction_ids: tuple[str, ...]
 
 
 class DroppedLine(httpx.AsyncBaseTransport):
@@ -44,10 +58,12 @@ class DroppedLine(httpx.AsyncBaseTransport):
         await self._line.aclose()
 
 
-async def play(cast: Cast, narrator: Narrator, sold: Sold) -> None:
+async def play(cast: Cast, narrator: Narrator, sold: Sold) -> Undone:
     """Play the scenario."""
     await _dropped_line(cast, narrator, sold)
+    await _guesser(cast, narrator, sold)
     await _faulty_event(cast, narrator)
+    return await _early_payment(cast, narrator)
 
 
 async def _dropped_line(cast: Cast, narrator: Narrator, sold: Sold) -> None:
@@ -61,6 +77,27 @@ async def _dropped_line(cast: Cast, narrator: Narrator, sold: Sold) -> None:
     after = await cast.support.look_up(code)
     narrator.check("the customer was charged once", expected=10_000, got=before.available - after.available)
     await cast.till.release(code, hold.body.authorization_id)
+
+
+async def _guesser(cast: Cast, narrator: Narrator, sold: Sold) -> None:
+    code, cvc = sold.second.code, sold.second.cvc
+    hold = await cast.till.authorize(code, 10_000)
+    for what, name, guesses in (
+        ("the CVC of a certificate", code, (wrong(cvc, step) for step in (1, 2, 3))),
+        ("the CVC of a code that does not exist", fresh_code(), ("0001", "0002", "0003")),
+    ):
+        narrator.step("OnlineStore", "HTTP", f"a guesser tries {what}: three times wrong, then as it should be")
+        codes = [await _refusal(cast.store.balance(name, guess)) for guess in guesses]
+        narrator.check("three guesses are refused", expected=["CertificateRefused"] * 3, got=codes)
+        refusal = await narrator.refused(
+            "then nothing is taken, right or wrong", "RateLimited", cast.store.balance(name, cvc)
+        )
+        wait = refusal.problem.get("retryAfter") if refusal else None
+        in_time = isinstance(wait, int | float) and 0 < wait <= LOCK_SECONDS_MAX
+        narrator.check("and he is told when to come back", expected=True, got=in_time)
+    narrator.step("Till", "HTTP", "a hold that was there before can still be given back")
+    void = (await cast.till.release(code, hold.body.authorization_id)).body
+    narrator.check("released", expected=("Authorization", 60_000), got=(void.voided_type, void.available))
 
 
 async def _faulty_event(cast: Cast, narrator: Narrator) -> None:
@@ -96,3 +133,44 @@ async def _faulty_event(cast: Cast, narrator: Narrator) -> None:
     seen = await eventually(status, lambda found: found == "CertificateNotFound")
     narrator.check("its reservation is released: the code is unknown again", expected="CertificateNotFound", got=seen)
     await narrator.refused("nothing more is sold for it", "OrderCancelled", cast.store.sell(code, order_id, "1"))
+    gone = await cast.bi.certificates.wait_for_release(code)
+    narrator.check("the BI pipeline is told that the code was given back", expected=True, got=gone)
+
+
+async def _early_payment(cast: Cast, narrator: Narrator) -> Undone:
+    order_id, code, recipient = fresh_order_id(), fresh_code(), Recipient(name="Dora", phone=fresh_phone())
+    order = cast.store.draft(order_id, [recipient], lambda _: 40_000)
+    cast.payments.open(order)
+    narrator.step("Payments", "Kafka", f"publishes that {order_id} is settled before Orders has published the order")
+    await cast.payments.publish(cast.payments.collect(order_id, {"1": 40_000}))
+    view = await eventually(lambda: order_view(cast, order_id), lambda seen: seen.payment_version == 1)
+    narrator.check("what was collected is kept until then", expected={"1": 40_000}, got=view.collected())
+    narrator.step("Orders", "Kafka", "publishes the order, twice")
+    await cast.store.place(order)
+    await cast.store.place(order)
+    view = await eventually(lambda: order_view(cast, order_id), lambda seen: seen.planned() == {"1": 40_000})
+    narrator.check("the plan is there, once", expected={"1": 40_000}, got=view.planned())
+    narrator.step("OnlineStore", "HTTP", f"POST /certificates/{code}/authorize, Sale, for a line that is paid already")
+    await cast.store.sell(code, order_id, "1")
+    active = await cast.bi.certificates.wait_for_status(code, "Active")
+    narrator.check("it is activated at once", expected=True, got=active)
+    messages = await cast.inbox.wait_for(recipient.phone, 1)
+    narrator.check("one message to Dora", expected=1, got=len(messages))
+
+    activation = await cast.bi.certificates.first_transaction(code)
+    narrator.step(
+        "Payments", "HTTP", f"POST /certificates/{code}/void: the purchase is undone before anything was drawn"
+    )
+    void = (await cast.payments.void(code, activation.transaction_id, reason="purchase undone")).body
+    got = (void.voided_type, void.balance, void.status)
+    narrator.check("the activation is undone", expected=("Activation", 0, "Cancelled"), got=got)
+    await narrator.refused("and is worth nothing any more", "CertificateNotActive", cast.till.authorize(code, 1_000))
+    return Undone(code=code, transaction_ids=(activation.transaction_id, void.operation_id))
+
+
+async def _refusal(asked: Awaitable[object]) -> str:
+    try:
+        await asked
+    except RefusedError as refusal:
+        return refusal.code
+    return "done, not refused"

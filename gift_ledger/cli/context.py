@@ -1,12 +1,12 @@
 """What every command works with: settings, doors, two consoles, one way to end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
 from time import time_ns
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
@@ -19,7 +19,7 @@ from actors.errors import ActorError
 from gift_ledger.cli.doors import Doors
 from gift_ledger.endpoints import Endpoints, EndpointsError
 from gift_ledger.settings import Settings, SettingsError
-from gift_ledger.sources import Loaded, load
+from gift_ledger.sources import SETTINGS, Loaded, load
 from persistence.errors import DamagedLogError, StorageError, StorageUnsafeError
 from persistence.log import Log
 
@@ -27,8 +27,6 @@ PIPED_COLUMNS: Final = 160
 """Width of what goes to a file or to another program."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
-
-T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -41,11 +39,17 @@ class Exit(IntEnum):
     """It was called in a wrong way, or could not run."""
 
 
-EXIT_CODES: Final = "Exit codes: 0 all is well; 1 something was found, or a check failed; 2 wrong usage, or could not run."
+EXIT_CODES: Final = (
+    "Exit codes: 0 all is well; 1 something was found, or a check failed; 2 wrong usage, or could not run."
+)
 
 
 class CommandError(Exception):
     """The command cannot do what it was asked; the message says what to do."""
+
+
+KNOWN_ERRORS: Final = (SettingsError, EndpointsError, StorageError, ActorError, CommandError, OSError)
+"""What can go wrong outside of us; anything else is a defect, and shows its traceback."""
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -71,9 +75,13 @@ class Context(Struct, frozen=True, kw_only=True):
             EndpointsError: there is no running stack.
         """
         settings = self.loaded().settings
-        if all(getattr(settings, name) for name in needed):
+        unset = [SETTINGS[name].variable for name in needed if not getattr(settings, name)]
+        if not unset:
             return settings
-        return settings.at(Endpoints.read(settings.data_path))
+        try:
+            return settings.at(Endpoints.read(settings.data_path))
+        except EndpointsError as error:
+            raise EndpointsError(f"{error} Or set {' and '.join(unset)}.") from error
 
     @asynccontextmanager
     async def log(self, settings: Settings) -> AsyncIterator[Log]:
@@ -95,14 +103,26 @@ def now_ms() -> int:
     return time_ns() // 1_000_000
 
 
-def finish(work: Coroutine[Any, Any, int]) -> NoReturn:
-    """Do the work of a command and end with its exit code; what cannot be done is said in one sentence."""
+def finish(work: Coroutine[Any, Any, int], *, fast: bool = False) -> NoReturn:
+    """Do the work of a command and end with its exit code; what cannot be done is said in one sentence.
+
+    Args:
+        work: What the command does; it gives the exit code.
+        fast: Whether it serves others for long, and takes the faster event loop.
+    """
     try:
-        code = asyncio.run(work)
-    except (SettingsError, EndpointsError, StorageError, ActorError, CommandError, OSError) as error:
+        with asyncio.Runner(loop_factory=_fast_loop if fast else None) as runner:
+            code = runner.run(work)
+    except KNOWN_ERRORS as error:
         complain(error)
         code = Exit.NOT_RUN
     raise typer.Exit(code)
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    import uvloop  # noqa: PLC0415 - the other commands do without it
+
+    return uvloop.new_event_loop()
 
 
 def complain(error: Exception) -> None:

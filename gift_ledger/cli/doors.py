@@ -3,18 +3,26 @@
 Tests put fakes in their place. The imports stand inside, because together they take seconds: ``--help`` has to answer
 at once.
 """
+# ruff: noqa: PLC0415
 
-from collections.abc import Awaitable, Callable
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from actors.reports import ActorReport
+from gift_ledger.cli.probes import connect, kafka_topics, redis_time_ms
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
-from persistence.keys import KeyStore
 from persistence.log import Log
 from persistence.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from persistence.keys import KeyStore
+    from persistence.verification import VerificationReport
 
 Ready = Callable[[Endpoints], Awaitable[int | None]]
 """Called once a stack is up. What it returns, if not ``None``, stops the stack and is the exit code."""
@@ -34,7 +42,7 @@ async def open_keys(settings: StorageSettings) -> KeyStore:
     """The clients' keys in Redis."""
     from persistence.keys import RedisKeyStore
 
-    return RedisKeyStore(settings.redis_url, settings.prefix)
+    return RedisKeyStore(settings.redis_url, settings.prefix, timeout_seconds=settings.timeout_seconds)
 
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
@@ -79,14 +87,25 @@ def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
     return main(["--data-dir", str(data_dir), *(["--expect-wrong"] if expect_wrong else [])])
 
 
+async def verify(log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]) -> VerificationReport:
+    """Proof of the log."""
+    from persistence.verification import verify
+
+    return await verify(log, entities, on_progress)
+
+
 class Doors(Struct, frozen=True, kw_only=True):
     """All of them."""
 
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
+    verify: Callable[[Log, Sequence[str] | None, Callable[[int], None]], Awaitable[VerificationReport]] = verify
     reports: Callable[[Settings], Awaitable[list[ActorReport]]] = actor_reports
     up: Callable[[Settings, Ready], Awaitable[int]] = run_up
     gateway: Role = run_gateway
     shards: Role = run_shards
     bridge: Role = run_bridge
     demo: Callable[..., int] = play_demo
+    connect: Callable[..., Awaitable[None]] = connect
+    redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
+    topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics

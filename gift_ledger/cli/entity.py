@@ -25,7 +25,7 @@ class _Shown(Struct, frozen=True, kw_only=True, rename="camel"):
     """Base: camelCase, amounts in minor units, times in RFC 3339 UTC."""
 
 
-class Step(_Shown, frozen=True):
+class Step(_Shown, frozen=True, kw_only=True):
     """One record of the history. Amounts are those after it; an order has none."""
 
     version: int
@@ -39,7 +39,7 @@ class Step(_Shown, frozen=True):
     detail: str = ""
 
 
-class Place(_Shown, frozen=True):
+class Place(_Shown, frozen=True, kw_only=True):
     """Where an entity lives: ``actor`` holds it once it is touched; ``timer`` is when it is woken next."""
 
     entity: str
@@ -52,7 +52,7 @@ class Place(_Shown, frozen=True):
     """Publications that wait in the whole partition."""
 
 
-class WaitingEvent(_Shown, frozen=True):
+class WaitingEvent(_Shown, frozen=True, kw_only=True):
     """A publication that Kafka has yet to take."""
 
     topic: str
@@ -60,14 +60,14 @@ class WaitingEvent(_Shown, frozen=True):
     occurred_at: str
 
 
-class WaitingMessage(_Shown, frozen=True):
+class WaitingMessage(_Shown, frozen=True, kw_only=True):
     """An SMS that has yet to be accepted, or was given up; its content is shown to nobody."""
 
     message_id: str
     state: str
 
 
-class EntityReport(_Shown, frozen=True):
+class EntityReport(_Shown, frozen=True, kw_only=True):
     """One entity; ``timeline`` holds the latest records, oldest first."""
 
     certificate: CertificateView | None = None
@@ -186,7 +186,7 @@ def _step(state: Certificate | Order, record: Record) -> Step:
     )
 
 
-def _order_step(body: r.AnyBody) -> tuple[str, str]:
+def _order_step(body: r.AnyBody) -> tuple[str, str]:  # noqa: PLR0911 - one return for each kind of record
     """What a record of an order is called, and what it says."""
     match body:
         case r.Placed(cancelled=True):

@@ -26,7 +26,9 @@ from ledger.views import CertificateView, OrderView
 
 def inspect(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[CODE|ORDER]", help="A certificate's code or an order's id.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[CODE|ORDER]", help="A certificate's code or an order's id.")
+    ] = None,
     *,
     last: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest operations to show.")] = 50,
     as_json: JsonOption = False,
@@ -70,7 +72,9 @@ async def _entity(context: Context, name: str, last: int, *, as_json: bool) -> i
 def _actors_table(reports: list[ActorReport]) -> RenderableType:
     made = table("ACTOR", "KIND", "STATE", "PID>", "NODE", "ADDRESS", "FACTS")
     for report in sorted(reports, key=lambda one: (one.kind, one.name)):
-        facts = "  ".join(f"{name} {fact:,}" if isinstance(fact, int) else f"{name} {fact}" for name, fact in report.facts.items())
+        facts = "  ".join(
+            f"{name} {fact:,}" if isinstance(fact, int) else f"{name} {fact}" for name, fact in report.facts.items()
+        )
         row(made, report.name, report.kind, report.state, report.pid, report.node, report.address, facts)
     return made
 
@@ -86,7 +90,7 @@ def _entity_parts(report: EntityReport) -> list[RenderableType]:
 
 
 def _certificate_parts(state: CertificateView) -> list[RenderableType]:
-    parts = []
+    parts: list[RenderableType] = []
     made = table("", "", title=f"Certificate {state.certificate_code}")
     for label, value in (
         ("status", state.status or "given back: the code is free"),
@@ -128,7 +132,10 @@ def _order_parts(state: OrderView) -> list[RenderableType]:
             row(made, label, value)
     lines = table("LINE", "STATUS", "PLANNED>", "COLLECTED>", "CERTIFICATE", title="order_certificate_allocation")
     for line in state.certificate_lines:
-        planned, collected = _money(line.planned_denomination, state.currency), _money(line.collected_amount, state.currency)
+        planned, collected = (
+            _money(line.planned_denomination, state.currency),
+            _money(line.collected_amount, state.currency),
+        )
         row(lines, line.order_line_id, line.status, planned, collected, line.certificate_code)
     return [made, lines]
 

@@ -4,13 +4,13 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
 import typer
 from msgspec import Struct
 
+from gateway.access import Role
 from gift_ledger.cli.context import (
     EXIT_CODES,
     CommandError,
@@ -32,16 +32,6 @@ from persistence.keys import ClientKey, KeyStore, new_key
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys that clients call the API with.")
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class Role(StrEnum):
-    """What a key may do."""
-
-    STOREFRONT = "storefront"
-    POS = "pos"
-    PAYMENTS = "payments"
-    SUPPORT = "support"
-    OPS = "ops"
 
 
 CHANNELS: Final = {Role.STOREFRONT: "OnlineStore", Role.POS: "POS"}
@@ -128,7 +118,9 @@ async def _create(context: Context, client: str, role: Role, channel: str | None
         print_json(msgspec.structs.replace(_view(key), key=text))
         return Exit.OK
     typer.echo(text)
-    screen(stderr=True).print(plain(f"Key {key.key_id} for {client} as {role.value}. It is not shown again: store it now."))
+    screen(stderr=True).print(
+        plain(f"Key {key.key_id} for {client} as {role.value}. It is not shown again: store it now.")
+    )
     return Exit.OK
 
 

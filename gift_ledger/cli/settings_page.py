@@ -12,13 +12,13 @@ from gift_ledger.sources import SETTINGS
 PREAMBLE: Final = """\
 # Settings
 
-Each setting has an environment variable, and the same name in small letters, without `GIFT_LEDGER_`, in a TOML file. The
-file is `gift-ledger.toml` in the working directory, or the one that `GIFT_LEDGER_CONFIG` names. The environment wins over the
-file. An empty variable counts as unset. A name that does not exist, or a value that cannot be, stops the start with an
-error that says what is expected.
+Each setting has an environment variable, and the same name in small letters, without `GIFT_LEDGER_`, in a TOML
+file: `gift-ledger.toml` in the working directory, or the one that `GIFT_LEDGER_CONFIG` names. The environment wins
+over the file. An empty variable counts as unset. A name that does not exist, or a value that cannot be, stops the
+start with an error that says what is expected. Relative paths start at the working directory.
 
-Settings marked *secret* are never printed. They can also be given as the path of a file that holds the value, in a variable with
-`_FILE` at its end, e.g. `GIFT_LEDGER_REDIS_URL_FILE=/run/secrets/redis_url`. Relative paths start at the working directory.
+Settings marked *secret* are never printed. They can also be given as the path of a file that holds the value, in a
+variable with `_FILE` at its end, e.g. `GIFT_LEDGER_REDIS_URL_FILE=/run/secrets/redis_url`.
 
 `gift-ledger settings` shows what is in force, and where each value comes from.
 

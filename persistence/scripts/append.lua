@@ -36,7 +36,8 @@ local seen = {}
 if fields > 0 then
   local first = at + 4
   for day = at + 1, at + 3 do
-    for from = first, first + fields - 1, PIECE do
+    local most = call('HLEN', argv[day]) > 0 and fields or 0
+    for from = first, first + most - 1, PIECE do
       local values = call('HMGET', argv[day], unpack(argv, from, math.min(from + PIECE, first + fields) - 1))
       for i = 1, #values do
         if values[i] then

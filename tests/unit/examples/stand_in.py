@@ -8,9 +8,9 @@ import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -20,52 +20,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from examples.messages import rfc3339_now
 from examples.topics import DEAD_LETTERS, PAYMENTS, SALES_ORDERS, STATES, TRANSACTIONS
+from tests.unit.examples.stand_in_state import Certificate, Json, No, Order
 
-Json = dict[str, Any]
 PATH = re.compile(r"/(certificates|orders)/([A-Z0-9-]+)(?:/([a-z]+))?")
 ROLES = {"storefront": "OnlineStore", "pos": "Pos", "payments": None, "support": None, "ops": None}
-
-
-class No(Exception):  # noqa: N818 - it is an answer
-    def __init__(self, status: int, code: str, **figures: object) -> None:
-        super().__init__(code)
-        self.status = status
-        self.body = {"type": code, "title": code, "status": status, "detail": code, "code": code, **figures}
-
-
-@dataclass(kw_only=True)
-class Certificate:
-    code: str
-    order_id: str
-    line_id: str
-    channel: str | None
-    status: str = "Reserved"
-    currency: str | None = None
-    denomination: int | None = None
-    balance: int = 0
-    version: int = 1
-    cvc: str = ""
-    phone: str = ""
-    holds: dict[str, Json] = field(default_factory=dict)
-    operations: list[Json] = field(default_factory=list)
-
-    @property
-    def available(self) -> int:
-        return self.balance - sum(hold["left"] for hold in self.holds.values())
-
-
-@dataclass(kw_only=True)
-class Order:
-    event: Json | None = None
-    payment: Json | None = None
-    codes: dict[str, str] = field(default_factory=dict)
-
-    def plan(self) -> dict[str, Json]:
-        return {line["orderLineId"]: line for line in (self.event or {}).get("certificateLines", [])}
-
-    def collected(self) -> dict[str, int]:
-        allocations = (self.payment or {}).get("certificateAllocations", [])
-        return {one["orderLineId"]: one["collectedAmount"] for one in allocations}
 
 
 class StandIn:
@@ -75,6 +33,7 @@ class StandIn:
         self._lock = asyncio.Lock()
         self._certificates: dict[str, Certificate] = {}
         self._orders: dict[str, Order] = {}
+        self._guesses: dict[str, int] = {}
         self._outcomes: dict[tuple[str, str], tuple[str, int, bytes]] = {}
 
     @asynccontextmanager
@@ -126,6 +85,7 @@ class StandIn:
             certificate, line = self._certificates[code], order.plan().get(line_id)
             if order.event is not None and order.event.get("status") == "Cancelled":
                 del order.codes[line_id], self._certificates[code]
+                await self._producer.send_and_wait(STATES, None, key=code.encode())
             elif line is not None and settled and certificate.status == "Reserved":
                 certificate.status, certificate.currency = "Active", (order.event or {})["currency"]
                 certificate.denomination = line["plannedDenomination"]
@@ -149,9 +109,9 @@ class StandIn:
         certificate.balance += sign * amount
         if kind != "Activate":
             certificate.status = "Depleted" if certificate.balance == 0 else "Active"
-        certificate.version += 1
-        operation: Json = {"operationId": secrets.token_hex(8), "type": kind, "amount": amount, "left": amount, **more}
-        certificate.operations.append(operation)
+        if more.get("voidedType") == "Activation":
+            certificate.status = "Cancelled"
+        operation = self._note(certificate, kind, amount=amount, left=amount, **more)
         event = {
             "eventId": secrets.token_hex(8),
             "transactionId": operation["operationId"],
@@ -168,6 +128,12 @@ class StandIn:
         await self._publish(TRANSACTIONS, event)  # at least once
         await self._state(certificate)
         return operation
+
+    def _note(self, certificate: Certificate, kind: str, **more: object) -> Json:
+        certificate.version += 1
+        entry: Json = {"operationId": secrets.token_hex(8), "type": kind, "version": certificate.version, **more}
+        certificate.operations.append(entry)
+        return entry
 
     async def _state(self, certificate: Certificate) -> None:
         event = {
@@ -229,15 +195,18 @@ class StandIn:
         if action == "authorize" and body["purpose"] == "Sale":
             return await self._sell(role, name, body)
         certificate = self._certificates.get(name)
-        if role == "storefront" and "cvc" in body and (certificate is None or certificate.cvc != body["cvc"]):
-            raise No(403, "CertificateRefused")
+        if "cvc" in body:
+            self._check_cvc(role, name, certificate, body["cvc"])
         if certificate is None:
             raise No(404, "CertificateNotFound")
-        if body.get("cvc") not in {None, certificate.cvc}:
-            raise No(403, "CvcMismatch")
+        return await self._act(role, certificate, action, scope["query_string"].decode(), body)
+
+    async def _act(
+        self, role: str, certificate: Certificate, action: str | None, query: str, body: Json
+    ) -> tuple[int, Json]:
         match action:
             case None | "balance" | "operations":
-                return 200, self._read(certificate, action, scope["query_string"].decode())
+                return 200, self._read(certificate, action, query)
             case "authorize":
                 return 201, self._authorize(certificate, role, body)
             case "capture":
@@ -245,12 +214,23 @@ class StandIn:
             case "void":
                 return 201, await self._void(certificate, role, body)
             case "cvc":
+                self._note(certificate, "ReissueCvc")
                 await self._send_cvc(certificate)
             case _:
                 certificate.status = "Blocked" if action == "block" else "Active"
-        certificate.version += 1
-        await self._state(certificate)
+                self._note(certificate, str(action).title())
+                await self._state(certificate)
         return 201, {}
+
+    def _check_cvc(self, role: str, code: str, certificate: Certificate | None, cvc: str) -> None:
+        guesses = self._guesses.get(code, 0)
+        if guesses >= 3:
+            raise No(429, "RateLimited", retryAfter=30)
+        if certificate is not None and certificate.cvc == cvc:
+            self._guesses.pop(code, None)
+            return
+        self._guesses[code] = guesses + 1
+        raise No(403, "CertificateRefused" if role == "storefront" else "CvcMismatch")
 
     def _order(self, order_id: str) -> Json:
         order = self._orders.get(order_id)
@@ -263,16 +243,17 @@ class StandIn:
                 "collectedAmount": order.collected().get(line_id, 0),
                 "certificateCode": order.codes.get(line_id),
             }
-            for line_id in {**order.plan(), **order.codes}
+            for line_id in {**order.plan(), **order.codes, **order.collected()}
         ]
-        return {"orderId": order_id, "paymentVersion": (order.payment or {}).get("paymentVersion"), "lines": lines}
+        version = (order.payment or {}).get("paymentVersion", 0)
+        return {"orderId": order_id, "paymentVersion": version, "certificateLines": lines}
 
     def _read(self, certificate: Certificate, action: str | None, query: str) -> Json:
         if action == "operations":
             start = int(dict(httpx.QueryParams(query)).get("after", 0))
             end = start + int(dict(httpx.QueryParams(query))["limit"])
             after = end if end < len(certificate.operations) else None
-            return {"operations": certificate.operations[start:end], "nextAfter": after}
+            return {"operations": certificate.operations[start:end], "next": after}
         return self._figures(certificate)
 
     def _figures(self, certificate: Certificate) -> Json:
@@ -301,6 +282,8 @@ class StandIn:
                 code=code, order_id=body["orderId"], line_id=line_id, channel=ROLES[role]
             )
             order.codes[line_id] = code
+            self._note(self._certificates[code], "Reserve")
+            await self._state(self._certificates[code])
             await self._work(order)
         return 200 if known else 201, {
             "certificateCode": code,
@@ -315,7 +298,7 @@ class StandIn:
     def _authorize(self, certificate: Certificate, role: str, body: Json) -> Json:
         if certificate.status == "Blocked":
             raise No(409, "CertificateBlocked")
-        if certificate.status == "Reserved":
+        if certificate.status in {"Reserved", "Cancelled"}:
             raise No(409, "CertificateNotActive")
         if certificate.currency != body["currency"]:
             raise No(422, "CurrencyMismatch")
@@ -323,6 +306,7 @@ class StandIn:
         if not 0 < amount <= certificate.available:
             raise No(409, "InsufficientFunds", available=certificate.available)
         hold_id = secrets.token_hex(8)
+        self._note(certificate, "Authorize", amount=amount)
         certificate.holds[hold_id] = {"left": amount, "role": role, "end": ""}
         figures = self._figures(certificate) | {"status": "Authorized"}
         return {"authorizationId": hold_id, "amount": amount, "expiresAt": rfc3339_now(), **figures}
@@ -331,7 +315,7 @@ class StandIn:
         hold = certificate.holds[body["authorizationId"]]
         if hold["end"]:
             raise No(409, hold["end"])
-        amount = body.get("amount", hold["left"])
+        amount: int = body.get("amount") or hold["left"]
         if amount > hold["left"]:
             raise No(409, "CaptureExceedsAuthorization")
         hold["left"] -= amount
@@ -343,18 +327,20 @@ class StandIn:
         operation_id = body["operationId"]
         if operation_id in certificate.holds:
             certificate.holds[operation_id] |= {"left": 0, "end": "AuthorizationVoided"}
-            more: Json = {"operationId": "v", "type": "Void", "amount": 1, "voidedType": "Authorization"}
-            return self._figures(certificate) | more
+            return self._figures(certificate) | self._note(certificate, "Void", amount=1, voidedType="Authorization")
         operation = next((one for one in certificate.operations if one["operationId"] == operation_id), None)
         if operation is None:
             raise No(404, "OperationNotFound")
         if role in {"pos", "storefront"} and operation["role"] != role:
             raise No(403, "Forbidden")
+        if operation["type"] == "Activate" and operation["amount"] == certificate.available:
+            undone: Json = {"voids": operation_id, "voidedType": "Activation"}
+            return await self._done(certificate, role, "Void", operation["amount"], -1, **undone)
         if operation["type"] != "Capture":
             raise No(409, "OperationNotVoidable")
         if operation["left"] == 0:
             raise No(409, "OperationAlreadyVoided")
-        amount = body.get("amount", operation["left"])
+        amount: int = body.get("amount") or operation["left"]
         if amount > operation["left"]:
             raise No(409, "VoidExceedsOperation")
         operation["left"] -= amount
@@ -374,10 +360,10 @@ class Quiet(uvicorn.Server):
         super().__init__(config)
         self.up = asyncio.Event()
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Generator[None, None, None]:
         yield

@@ -1,50 +1,37 @@
 import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
-
 from examples import demo
 from examples.cast import cvc_in
 from examples.endpoints import Endpoints
 from examples.narration import Narrator, Report, as_money
-from examples.sms_gateway import SmsGateway
-from tests.unit.examples.stand_in import StandIn
-
-KEYS = {role: f"key-of-{role}" for role in ("storefront", "pos", "payments", "support", "ops")}
 
 
-@pytest.fixture
-async def endpoints(kafka: str) -> AsyncIterator[Endpoints]:
-    gateway = SmsGateway()
-    sms = await gateway.start()
-    async with StandIn(kafka, sms).running() as http:
-        yield Endpoints(http=http, kafka=kafka, sms_inbox=sms)
-    await gateway.stop()
-
-
-async def test_the_demo_holds_twice_on_the_same_service(endpoints: Endpoints) -> None:
+async def test_the_demo_holds_twice_on_the_same_service(endpoints: Endpoints, keys: dict[str, str]) -> None:
     for _ in range(2):
         told = io.StringIO()
 
-        report = await demo.play(endpoints, KEYS, Console(file=told, width=200))
+        report = await demo.perform(endpoints, keys, Console(file=told, width=200))
 
         failed = [check for check in report.checks if not check.held]
         assert failed == [], told.getvalue()
-        assert report.passed > 30
+        assert report.passed > 100
         assert report.exit_code == 0
         assert report.totals["RUB"].liability == 150_000
         assert f"All {report.passed} checks held." in told.getvalue()
         assert "✗" not in told.getvalue()
 
 
-async def test_one_wrong_expectation_fails_one_check_and_the_exit_code(endpoints: Endpoints) -> None:
+async def test_one_wrong_expectation_fails_one_check_and_the_exit_code(
+    endpoints: Endpoints, keys: dict[str, str]
+) -> None:
     told = io.StringIO()
 
-    report = await demo.play(endpoints, KEYS, Console(file=told, width=200), expect_wrong=True)
+    report = await demo.perform(endpoints, keys, Console(file=told, width=200), expect_wrong=True)
 
     assert [(check.name, check.expected, check.got) for check in report.checks if not check.held] == [
         ("what can still be authorized", 100_001, 100_000)
@@ -53,13 +40,31 @@ async def test_one_wrong_expectation_fails_one_check_and_the_exit_code(endpoints
     assert "✗ what can still be authorized: expected 100001, got 100000" in told.getvalue()
 
 
-async def test_a_service_that_refuses_everything_is_a_failed_check_and_not_a_crash(endpoints: Endpoints) -> None:
+async def test_a_service_that_refuses_everything_is_a_failed_check_and_not_a_crash(
+    endpoints: Endpoints, keys: dict[str, str]
+) -> None:
     told = io.StringIO()
 
-    report = await demo.play(endpoints, dict.fromkeys(KEYS, "wrong"), Console(file=told, width=200))
+    report = await demo.perform(endpoints, dict.fromkeys(keys, "wrong"), Console(file=told, width=200))
 
     assert report.exit_code == 1
     assert "401 Unauthenticated" in str(report.checks[-1].got)
+
+
+async def test_the_demo_finds_the_service_by_its_two_files(data_dir: Path) -> None:
+    told = io.StringIO()
+
+    report = await demo.play(data_dir / "endpoints.json", data_dir / "keys.json", out=Console(file=told))
+
+    assert report.exit_code == 0, told.getvalue()
+
+
+def test_a_role_without_a_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "endpoints.json").write_text('{"http": "http://127.0.0.1:1", "kafka": "127.0.0.1:1", "smsInbox": ""}')
+    (tmp_path / "keys.json").write_text('{"storefront": "a", "payments": "b", "support": "c"}')
+
+    assert demo.main(["--data-dir", str(tmp_path)]) == 1
+    assert "has no key for pos" in capsys.readouterr().out
 
 
 def test_without_a_running_service_the_demo_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

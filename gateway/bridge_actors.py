@@ -1,0 +1,183 @@
+"""The Ray actors of the bridge: thin shells around the relay, the inbox and the SMS sender."""
+
+import asyncio
+import logging
+import os
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import httpx
+import ray
+from msgspec import Struct
+
+from actors import cluster
+from actors.host import wall_clock
+from actors.ray_shell import actor_options
+from actors.reports import ActorReport
+from actors.settings import ActorSettings
+from gateway.bridge_settings import BridgeSettings
+from gateway.inbox import Inbox
+from gateway.relay import OutboxRelay
+from gateway.sms import SmsSender
+from ledger.policy import Policy
+from persistence.errors import StorageError
+from persistence.redis_log import RedisLog
+from persistence.settings import StorageSettings
+from persistence.vault import Vault
+
+BRIDGE: Final = ("bridge:relay", "bridge:inbox", "bridge:sms")
+"""Names of the actors."""
+START_SECONDS_MAX: Final = 30.0
+_REOPEN_SECONDS: Final = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+class Worker(Protocol):
+    """What runs inside of an actor of the bridge."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set."""
+        ...
+
+    def report(self) -> dict[str, int | float | str]:
+        """What it is doing."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether its outside answers."""
+        ...
+
+
+class BridgeBoot(Struct, frozen=True, kw_only=True):
+    """All that a process of the bridge has to know."""
+
+    name: str
+    bridge: BridgeSettings
+    actors: ActorSettings
+    policy: Policy
+    storage: StorageSettings
+    partitions: int
+
+
+class BridgeActor(ABC):
+    """Runs one worker for ever. If the worker dies the process does, and Ray starts it anew."""
+
+    kind: str
+    carries: str
+
+    def __init__(self, boot: BridgeBoot) -> None:
+        """Start working on the actor's own loop; Ray calls this again at every restart."""
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        self.boot = boot
+        self._stop = asyncio.Event()
+        self._worker: Worker | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.name)
+
+    def __repr__(self) -> str:
+        """What the Ray dashboard and ``ray list actors --detail`` show."""
+        return f"{self.boot.name} ({self.carries})"
+
+    @abstractmethod
+    async def worker(self, log: RedisLog, vault: Vault, stack: AsyncExitStack) -> Worker:
+        """Make the worker; what it needs is closed with ``stack``."""
+
+    async def report(self) -> ActorReport:
+        """What the worker is doing."""
+        facts: dict[str, int | float | str] = {"ready": 0}
+        if self._worker is not None:
+            facts = {"ready": int(self._worker.ready()), **self._worker.report()}
+        state = "STARTING" if self._worker is None else "ALIVE"
+        return ActorReport(name=self.boot.name, kind=self.kind, state=state, pid=os.getpid(), node="", facts=facts)
+
+    async def stop(self) -> None:
+        """Finish what is under way and work no more."""
+        self._stop.set()
+        await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                log = await self._opened_log()
+                stack.push_async_callback(log.close)
+                vault = await asyncio.to_thread(Vault.load, Path(self.boot.storage.secrets_path))
+                self._worker = await self.worker(log, vault, stack)
+                await self._worker.run(self._stop)
+        except Exception:
+            _logger.exception("%s failed and starts anew", self.boot.name)
+            logging.shutdown()
+            os._exit(1)
+
+    async def _opened_log(self) -> RedisLog:
+        while True:
+            try:
+                return await RedisLog.open(self.boot.storage)
+            except StorageError as error:
+                _logger.warning("%s: the log cannot be opened yet: %s", self.boot.name, error)
+                await asyncio.sleep(_REOPEN_SECONDS)
+
+
+class OutboxRelayActor(BridgeActor):
+    """Carries events from the log to Kafka."""
+
+    kind = "relay"
+    carries = "events from the log's outbox to Kafka"
+
+    async def worker(self, log: RedisLog, vault: Vault, stack: AsyncExitStack) -> Worker:  # noqa: ARG002
+        """As :meth:`BridgeActor.worker`."""
+        return OutboxRelay(log, self.boot.bridge, wall_clock)
+
+
+class KafkaInboxActor(BridgeActor):
+    """Carries orders and payments from Kafka to the ledger."""
+
+    kind = "inbox"
+    carries = "orders and payments from Kafka to the ledger"
+
+    async def worker(self, log: RedisLog, vault: Vault, stack: AsyncExitStack) -> Worker:  # noqa: ARG002
+        """As :meth:`BridgeActor.worker`."""
+        boot = self.boot
+        router = cluster.open_router(boot.actors, boot.policy, boot.storage, boot.partitions)
+        return Inbox(await stack.enter_async_context(router), vault, boot.bridge, wall_clock)
+
+
+class SmsSenderActor(BridgeActor):
+    """Carries CVCs to their recipients."""
+
+    kind = "sms"
+    carries = "messages from the log to the SMS gateway"
+
+    async def worker(self, log: RedisLog, vault: Vault, stack: AsyncExitStack) -> Worker:
+        """As :meth:`BridgeActor.worker`."""
+        client = await stack.enter_async_context(httpx.AsyncClient())
+        return SmsSender(log, vault, self.boot.bridge, wall_clock, client)
+
+
+_ACTORS: Final[dict[str, type[BridgeActor]]] = {
+    "bridge:relay": OutboxRelayActor,
+    "bridge:inbox": KafkaInboxActor,
+    "bridge:sms": SmsSenderActor,
+}
+
+
+async def start_bridge(
+    bridge: BridgeSettings, actors: ActorSettings, policy: Policy, storage: StorageSettings, partitions: int
+) -> None:
+    """Start the actors of the bridge that do not run, and wait until each answers.
+
+    Raises:
+        TimeoutError: one did not come up in time.
+    """
+    boots = [
+        BridgeBoot(name=name, bridge=bridge, actors=actors, policy=policy, storage=storage, partitions=partitions)
+        for name in BRIDGE
+    ]
+    handles = [await asyncio.to_thread(_start, boot) for boot in boots]
+    async with asyncio.timeout(START_SECONDS_MAX):
+        await asyncio.gather(*(handle.report.remote() for handle in handles))
+
+
+def _start(boot: BridgeBoot) -> Any:  # noqa: ANN401 - Ray's handles have no useful type
+    return ray.remote(_ACTORS[boot.name]).options(**actor_options(boot.name, boot.actors)).remote(boot)

@@ -1,0 +1,173 @@
+"""The POST calls on certificates: from a request to a command, and from its outcome to a response.
+
+All of a call is in :meth:`Certificates.post`, whichever way the request came: past Litestar or through it.
+
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key`` and the code, 415, 413,
+408, 400 for the body, and then what the ledger says.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from litestar.types import Receive
+
+from gateway.access import Call, Client
+from gateway.bodies import BodyDecoder, check_media, read_body
+from gateway.exchange import Exchange
+from gateway.faults import invalid
+from gateway.headers import idempotency_key
+from gateway.keyring import Keyring
+from gateway.problems import refused
+from gateway.reply import JSON, REPLAYED, Reply
+from gateway.requests import (
+    BalanceRequest,
+    BlockRequest,
+    CaptureRequest,
+    CvcRequest,
+    Redemption,
+    Sale,
+    VoidRequest,
+)
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, ReissueCvc, Sell, Unblock, Void
+from ledger.identifiers import certificate_entity, normalise_code
+from ledger.money import SECOND_MS
+from persistence.vault import Vault
+
+CREATED: Final = 201
+OK: Final = 200
+
+BODIES: Final[dict[Call, Any]] = {
+    Call.AUTHORIZE: Sale | Redemption,
+    Call.CAPTURE: CaptureRequest,
+    Call.VOID: VoidRequest,
+    Call.BALANCE: BalanceRequest,
+    Call.BLOCK: BlockRequest,
+    Call.UNBLOCK: BlockRequest,
+    Call.CVC: CvcRequest,
+}
+"""What each call takes; the OpenAPI document is made of it too."""
+
+_HEADERS: Final = (JSON,)
+_HEADERS_REPLAYED: Final = (JSON, REPLAYED)
+
+
+class Certificates:
+    """Answers the POST calls."""
+
+    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring) -> None:
+        self._ledger = services.ledger
+        self._vault = services.vault
+        self._settings = settings
+        self._keyring = keyring
+        self._decoders: dict[Call, BodyDecoder[Any]] = {call: BodyDecoder(kind) for call, kind in BODIES.items()}
+
+    async def post(self, exchange: Exchange, call: Call, code: str, receive: Receive) -> Reply:
+        """Carry out a call.
+
+        Raises:
+            ProblemError: what is wrong with the request.
+            ActorError: the ledger gave no outcome.
+            TimeoutError: it did not answer in time.
+        """
+        headers = exchange.headers
+        client = await admit(self._keyring, exchange, call)
+        key = idempotency_key(headers)
+        code = certificate_code(code)
+        check_media(headers)
+        settings = self._settings
+        body = await read_body(headers, receive, settings.body_bytes_max, settings.receive_seconds)
+        command = _COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
+        return await self._ask(exchange, client, certificate_entity(code), command, key)
+
+    async def _ask(
+        self, exchange: Exchange, client: Client, entity: str, command: AnyCommand, key: str | None
+    ) -> Reply:
+        origin = client.origin(entity, command, key)
+        async with asyncio.timeout(self._settings.deadline_seconds):
+            answer = await self._ledger.ask(entity, command, origin)
+        if answer.refused is not None:
+            return refused(exchange, answer.refused, replayed=answer.replayed)
+        headers = _HEADERS_REPLAYED if answer.replayed else _HEADERS
+        return Reply(CREATED if answer.created else OK, headers, answer.body)
+
+
+async def admit(keyring: Keyring, exchange: Exchange, call: Call) -> Client:
+    """Who asks, if he may.
+
+    Raises:
+        ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``; 503 while keys cannot be checked.
+    """
+    exchange.call = call.value
+    authorization = exchange.headers.get(b"authorization")
+    client = keyring.find(authorization) or await keyring.client(authorization)
+    exchange.client = client.name
+    client.require(call)
+    return client
+
+
+def certificate_code(text: str) -> str:
+    """A certificate code as the ledger knows it.
+
+    Raises:
+        ProblemError: 400 ``InvalidRequest``.
+    """
+    # ASCII first: upper-casing makes ASCII letters of others, and one certificate would have many codes
+    code = normalise_code(text) if text.isascii() else None
+    if code is None:
+        raise invalid("code", "has to be 8 to 32 letters, digits and dashes")
+    return code
+
+
+def _authorize(request: Sale | Redemption, code: str, vault: Vault) -> Sell | Authorize:
+    if isinstance(request, Sale):
+        return Sell(request.order_id, request.order_line_id)
+    return Authorize(
+        request.amount,
+        request.currency,
+        _digest(request.cvc, code, vault),
+        request.reference,
+        request.allow_partial,
+        None if request.ttl_seconds is None else request.ttl_seconds * SECOND_MS,
+    )
+
+
+def _capture(request: CaptureRequest, _code: str, _vault: Vault) -> Capture:
+    return Capture(request.authorization_id, request.amount, request.final)
+
+
+def _void(request: VoidRequest, _code: str, _vault: Vault) -> Void:
+    return Void(request.operation_id, request.amount, request.reason)
+
+
+def _balance(request: BalanceRequest, code: str, vault: Vault) -> Inquire:
+    return Inquire(_digest(request.cvc, code, vault))
+
+
+def _block(request: BlockRequest, _code: str, _vault: Vault) -> Block:
+    return Block(request.reason)
+
+
+def _unblock(request: BlockRequest, _code: str, _vault: Vault) -> Unblock:
+    return Unblock(request.reason)
+
+
+def _cvc(_request: CvcRequest, _code: str, _vault: Vault) -> ReissueCvc:
+    return ReissueCvc()
+
+
+def _digest(cvc: str | None, code: str, vault: Vault) -> bytes | None:
+    return None if cvc is None else vault.cvc_digest(code, cvc)
+
+
+_COMMANDS: Final[dict[Call, Callable[[Any, str, Vault], AnyCommand]]] = {
+    Call.AUTHORIZE: _authorize,
+    Call.CAPTURE: _capture,
+    Call.VOID: _void,
+    Call.BALANCE: _balance,
+    Call.BLOCK: _block,
+    Call.UNBLOCK: _unblock,
+    Call.CVC: _cvc,
+}

@@ -1,0 +1,152 @@
+"""The GET calls on certificates and orders."""
+
+import asyncio
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.access import Client
+from gateway.certificates import OK, certificate_code
+from gateway.exchange import Exchange
+from gateway.faults import ProblemError, invalid
+from gateway.headers import entity_tag, matches
+from gateway.problems import refused
+from gateway.reply import JSON, Reply
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from ledger import views
+from ledger.answers import Answer
+from ledger.certificate import Certificate, evolve
+from ledger.certificate.decide import settled
+from ledger.commands import Look
+from ledger.identifiers import certificate_entity, order_entity
+from ledger.refusals import Refusal
+from persistence import codec
+from persistence.errors import DamagedLogError
+from persistence.log import PAGE_MAX, Log
+
+NOT_MODIFIED: Final = 304
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 200
+ORDER_ID_CHARACTERS_MAX: Final = 64
+
+_REVALIDATE: Final = (b"cache-control", b"private, no-cache")
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_TIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class _Shown(Struct, frozen=True):
+    """What is needed of a certificate's view."""
+
+    currency: str | None
+
+
+_shown: Final = msgspec.json.Decoder(_Shown)
+
+
+class Reads:
+    """Answers the GET calls. What was read is what is durable: the ledger checks the log before it tells."""
+
+    def __init__(self, services: Services, settings: GatewaySettings) -> None:
+        self._services = services
+        self._settings = settings
+
+    async def certificate(self, exchange: Exchange, client: Client, code: str, as_of: str | None) -> Reply:
+        """The state of a certificate, now or as it was at a time."""
+        code = certificate_code(code)
+        at = None if as_of is None else milliseconds(as_of)
+        if at is not None and at < self._services.clock():
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                state = await state_at(self._services.log, code, at)
+            return _tagged(exchange, state.version, views.encode(views.certificate(state)))
+        return await self._look(exchange, client, certificate_entity(code))
+
+    async def operations(self, exchange: Exchange, client: Client, code: str, after: int, limit: int) -> Reply:
+        """A page of a certificate's history."""
+        code = certificate_code(code)
+        entity = certificate_entity(code)
+        async with asyncio.timeout(self._settings.deadline_seconds):
+            answer = await self._ask(client, entity)
+            if answer.refused is not None:
+                return refused(exchange, answer.refused)
+            stored = await self._services.log.history(entity, after, limit + 1)
+        records = [codec.decode(record) for record in stored[:limit]]
+        currency = _shown.decode(answer.body).currency
+        page = views.history(code, records, currency, more=len(stored) > limit)
+        return Reply(OK, (JSON, _NO_STORE), views.encode(page))
+
+    async def order(self, exchange: Exchange, client: Client, order_id: str) -> Reply:
+        """``order_certificate_allocation`` of an order."""
+        if not 1 <= len(order_id) <= ORDER_ID_CHARACTERS_MAX or not order_id.isascii() or not order_id.isprintable():
+            raise invalid("orderId", f"has to be 1 to {ORDER_ID_CHARACTERS_MAX} visible ASCII characters")
+        return await self._look(exchange, client, order_entity(order_id))
+
+    async def _look(self, exchange: Exchange, client: Client, entity: str) -> Reply:
+        async with asyncio.timeout(self._settings.deadline_seconds):
+            answer = await self._ask(client, entity)
+        if answer.refused is not None:
+            return refused(exchange, answer.refused)
+        return _tagged(exchange, answer.version, answer.body)
+
+    async def _ask(self, client: Client, entity: str) -> Answer:
+        return await self._services.ledger.ask(entity, Look(), client.origin(entity, Look(), None))
+
+
+async def state_at(log: Log, code: str, at: int) -> Certificate:
+    """The certificate as it was at ``at`` (milliseconds), folded from its records page by page.
+
+    Its version is that of the last record up to then. What time alone had brought about by then counts, whenever it was recorded.
+
+    Raises:
+        ProblemError: 404 ``CertificateNotFound``: the code was unknown then.
+        DamagedLogError: the records do not make sense.
+    """
+    entity = certificate_entity(code)
+    state = Certificate(code=code)
+    page = await log.history(entity, 0, PAGE_MAX)
+    while page:
+        for stored in page:
+            record = codec.decode(stored)
+            if record.at > at:
+                page = []
+                break
+            try:
+                state = evolve(state, record)
+            except (ValueError, KeyError) as error:
+                raise DamagedLogError(f"{entity}, version {record.version}: {error}") from error
+        if len(page) < PAGE_MAX:
+            break
+        await asyncio.sleep(0)  # a long history must not keep the others waiting
+        page = await log.history(entity, state.version, PAGE_MAX)
+    if not views.exists(state):
+        raise ProblemError(Refusal.CERTIFICATE_NOT_FOUND, "No certificate had this code then.")
+    return replace(settled(state, at), version=state.version)
+
+
+def milliseconds(text: str) -> int:
+    """An RFC 3339 time in milliseconds since the epoch; finer fractions are cut off.
+
+    Raises:
+        ProblemError: 400 ``InvalidRequest``.
+    """
+    try:
+        if not _TIME.fullmatch(text):
+            raise ValueError(text)
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise invalid("asOf", "has to be an RFC 3339 time, e.g. 2026-11-23T07:00:00.000Z") from None
+
+
+def _tagged(exchange: Exchange, version: int, body: bytes) -> Reply:
+    tag = entity_tag(version)
+    headers = ((b"etag", tag), _REVALIDATE)
+    if matches(exchange.headers.get(b"if-none-match"), tag):
+        return Reply(NOT_MODIFIED, headers)
+    return Reply(OK, (JSON, *headers), body)

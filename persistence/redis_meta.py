@@ -1,0 +1,52 @@
+"""What a ledger in Redis knows of itself: its schema, its number of partitions, its pepper."""
+
+from typing import Final
+
+
+from persistence.errors import StorageUnsafeError
+from persistence.redis_client import Client
+from persistence.redis_errors import answered
+from persistence.redis_keys import meta_key
+
+SCHEMA: Final = 1
+"""Layout of the keys; raised when this version could not work on what an older one has made."""
+
+
+async def found_or_join(client: Client, prefix: str, partitions: int, now: int) -> int:
+    """Make a ledger if there is none, and return the number of partitions of the one that is there.
+
+    Of several that come at once, one makes it and all get its number.
+
+    Raises:
+        StorageUnsafeError: a ledger of another schema is there.
+    """
+    key = meta_key(prefix)
+    async with client.pipeline(transaction=True) as pipeline:
+        for field, value in (("schema", SCHEMA), ("partitions", partitions), ("created_at", now)):
+            pipeline.execute_command("HSETNX", key, field, value)
+        pipeline.execute_command("HMGET", key, "schema", "partitions")
+        schema, found = (await answered(pipeline.execute()))[-1]
+    if int(schema) != SCHEMA:
+        raise StorageUnsafeError(
+            f"{key} says that the ledger has schema {int(schema)}, and this version knows {SCHEMA}: run the version of "
+            "gift-ledger that made it, or give this one another prefix."
+        )
+    return int(found)
+
+
+async def bind_vault(client: Client, prefix: str, fingerprint: str) -> None:
+    """Note the fingerprint of the pepper that the ledger's CVCs are kept with; the first one counts for ever.
+
+    Raises:
+        StorageUnsafeError: it was another one.
+    """
+    key = meta_key(prefix)
+    async with client.pipeline(transaction=True) as pipeline:
+        pipeline.execute_command("HSETNX", key, "vault", fingerprint)
+        pipeline.execute_command("HGET", key, "vault")
+        bound = (await answered(pipeline.execute()))[-1].decode()
+    if bound != fingerprint:
+        raise StorageUnsafeError(
+            f"the ledger was made with the pepper {bound}, and the secrets file has {fingerprint}: with it no CVC would "
+            "ever be right. Put the secrets file back that belongs to this ledger."
+        )
