@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from examples.cast import Cast, assemble
-from examples.endpoints import Endpoints, arguments, keys_in
+from examples.endpoints import Endpoints, NotRunningError, arguments, keys_in
 from examples.narration import Narrator, Report
 from examples.scenarios import audit, redemption, refund, sale, trouble
 from examples.terminal import finish
@@ -31,9 +31,15 @@ async def play(
         The report; its `exit_code` is 0 only if every check held. It has been printed.
 
     Raises:
-        NotRunningError: A file is missing or is not what it should be; the message says what to do.
+        NotRunningError: A file is missing or is not what it should be, or there is no SMS inbox; the message says what
+            to do.
     """
     endpoints, keys = Endpoints.of(endpoints_path), keys_in(keys_path)
+    if not endpoints.sms_inbox:
+        raise NotRunningError(
+            f"{endpoints_path} names no SMS inbox, and the demo has to read the messages. "
+            "Start the service without GIFT_LEDGER_SMS_URL, so that it has an inbox of its own."
+        )
     return await perform(endpoints, keys, out or Console(), expect_wrong=expect_wrong)
 
 

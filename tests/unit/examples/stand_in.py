@@ -41,7 +41,9 @@ class StandIn:
         """Serve; yields the address."""
         self._producer = AIOKafkaProducer(bootstrap_servers=self._kafka)
         await self._producer.start()
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka, group_id=None, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._kafka, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=20
+        )
         await consumer.start()
         topics = (SALES_ORDERS, PAYMENTS)
         consumer.assign([TopicPartition(t, p) for t in topics for p in await self._producer.partitions_for(t)])

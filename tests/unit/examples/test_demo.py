@@ -67,6 +67,16 @@ def test_a_role_without_a_key_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "has no key for pos" in capsys.readouterr().out
 
 
+def test_without_an_inbox_to_read_the_demo_says_what_to_do(
+    tmp_path: Path, keys: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "endpoints.json").write_bytes(msgspec.json.encode({"http": "", "kafka": "", "smsInbox": ""}))
+    (tmp_path / "keys.json").write_bytes(msgspec.json.encode(keys))
+
+    assert demo.main(["--data-dir", str(tmp_path)]) == 1
+    assert "names no SMS inbox" in capsys.readouterr().out
+
+
 def test_without_a_running_service_the_demo_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--data-dir", str(tmp_path)]) == 1
     assert "make run" in capsys.readouterr().out

@@ -1,0 +1,98 @@
+# `make` alone says what there is. Everything is made in .venv and .cache; nothing else on the machine is touched.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+PACKAGES := ledger persistence actors gateway gift_ledger examples
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+READY := .venv/.ready
+READY_TO_TEST := .venv/.ready-to-test
+KAFKA := .cache/kafka/.ready
+
+# Ray imports thousands of modules: with bytecode it starts in three seconds, without in eight.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup setup-test demo run test lint format kafka secrets clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(READY) ## make .venv with everything that the service needs
+
+setup-test: $(READY_TO_TEST) ## … and what its tests need
+
+demo: $(READY) ## start everything on this machine, play the three scenarios, check every outcome
+	@$(BIN)/gift-ledger demo $(ARGS)
+
+run: $(READY) ## start everything on this machine and leave it running (Ctrl-C stops it)
+	@$(BIN)/gift-ledger up $(ARGS)
+
+# Each folder is measured by itself: the domain by every branch, the rest by nine tenths.
+test: $(READY_TO_TEST) ## run the tests and check their coverage; ARGS="tests/unit -k name" runs some, unmeasured
+ifeq ($(strip $(ARGS)),)
+	@if command -v mvn >/dev/null || [[ -n "$${CI:-}" ]]; then $(MAKE) --no-print-directory kafka; \
+	else echo "No mvn here: tests on a real Kafka are skipped (Debian: apt-get install maven)."; fi
+	@$(BIN)/coverage erase
+	PYTHONPATH=$(CURDIR) $(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='ledger/*' --fail-under=100
+	$(BIN)/coverage report --omit='ledger/*' --fail-under=90
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
+
+lint: $(READY_TO_TEST) ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+
+format: $(READY_TO_TEST) ## have ruff put right what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+kafka: $(KAFKA) ## fetch Apache Kafka for the tests (needs Maven)
+
+secrets: $(READY) ## make the secrets that docker-compose.yml asks for, once
+	@$(BIN)/python -m deploy.make_secrets
+
+clean: ## remove what make has made; the data of a stack stays
+	rm -rf .venv .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find $(PACKAGES) tests deploy -name __pycache__ -prune -exec rm -rf {} +
+
+# -------------------------------------------------------------------------------------------------- what takes a while
+
+.venv/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another one: make PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) has no venv module. Install it (Debian: apt-get install python3-venv)."; exit 1; }
+	@echo "Making .venv …"
+	@$(PYTHON) -m venv --clear .venv
+
+$(READY): .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing what the service needs …"
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib $(PACKAGES)
+	@touch $@
+
+$(READY_TO_TEST): $(READY)
+	@echo "Installing what the tests need …"
+	@$(INSTALL) --no-build-isolation --editable '.[test]'
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib
+	@touch $@
+
+$(KAFKA): tests/real/kafka_server/pom.xml
+	@command -v mvn >/dev/null || { echo "There is no mvn. Install Maven (Debian: apt-get install maven)."; exit 1; }
+	@echo "Fetching Apache Kafka …"
+	@rm -rf .cache/kafka .cache/kafka.new
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -Djars=$(CURDIR)/.cache/kafka.new
+	@mv .cache/kafka.new .cache/kafka
+	@touch $@

@@ -1,0 +1,66 @@
+"""Makes the secrets that docker-compose.yml asks for: `make secrets`, or `python -m deploy.make_secrets`.
+
+A secret that is there already is left alone: the pepper must never change, or no CVC is ever right again.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from persistence.vault import Vault
+
+FOLDER: Final = Path(__file__).resolve().parent / "secrets"
+SETTINGS: Final = FOLDER.parents[1] / ".env"
+IMAGE_USER: Final = 10_001
+"""Who the image runs as; takes the place of root, as whom nothing shall run."""
+
+
+def make(folder: Path, settings: Path) -> list[str]:
+    """Make the secrets that are missing, and note in `settings` (Compose's `.env`) who owns them.
+
+    The containers run as that user, so that the files need not be readable for anybody else.
+
+    Returns:
+        The names of the secrets that were made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    password = folder / "redis_password"
+    makers: dict[str, Callable[[Path], object]] = {
+        "redis_password": lambda path: _write(path, secrets.token_hex(32)),
+        "redis_url": lambda path: _write(path, f"redis://:{password.read_text()}@redis:6379/0"),
+        "channel_token": lambda path: _write(path, secrets.token_hex(32)),
+        "ray_token": lambda path: _write(path, secrets.token_hex(32)),
+        "ledger_secrets": Vault.create,
+    }
+    made = [name for name in makers if not (folder / name).exists()]
+    for name in made:
+        makers[name](folder / name)
+
+    user, group = os.getuid(), os.getgid()
+    if user == 0:
+        user = group = IMAGE_USER
+        for name in makers:
+            os.chown(folder / name, user, group)
+    line = f"SECRETS_OWNER={user}:{group}"
+    known = settings.read_text().splitlines() if settings.exists() else []
+    kept = [other for other in known if not other.startswith("SECRETS_OWNER=")]
+    settings.write_text("\n".join([*kept, line]) + "\n")
+    return made
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def main() -> None:
+    """Make them beside this module, and say which."""
+    made = make(FOLDER, SETTINGS)
+    print(f"Made {', '.join(made)} in {FOLDER}." if made else f"All secrets are in {FOLDER} already.")
+
+
+if __name__ == "__main__":
+    main()

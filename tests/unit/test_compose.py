@@ -1,0 +1,205 @@
+"""The compose stack hangs together: read as Compose reads it, against its schema and against the service itself."""
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import typer
+import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+
+from deploy.make_secrets import IMAGE_USER, make
+from gift_ledger.cli import app
+from gift_ledger.sources import PREFIX, SETTINGS, load
+from persistence.vault import Vault
+
+ROOT = Path(__file__).resolve().parents[2]
+Stack = dict[str, Any]
+
+
+def stack() -> Stack:
+    parsed: Stack = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return parsed
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = stack()["services"]
+    return found
+
+
+OURS = sorted(name for name, service in services().items() if service["image"] == "gift-ledger")
+
+
+def words(service: dict[str, Any]) -> list[str]:
+    command = service.get("command", [])
+    return command.split() if isinstance(command, str) else list(command)
+
+
+def problems(parsed: Stack) -> list[str]:
+    """What does not resolve."""
+    checks = (waits, names, ports, reads)
+    return [f"{name} {problem}" for check in checks for name in parsed["services"] for problem in check(parsed, name)]
+
+
+def waits(parsed: Stack, name: str) -> Iterator[str]:
+    for other, how in parsed["services"][name].get("depends_on", {}).items():
+        if other not in parsed["services"]:
+            yield f"depends on {other}, which is no service"
+        elif how["condition"] == "service_healthy" and "healthcheck" not in parsed["services"][other]:
+            yield f"waits for the health of {other}, which has no health check"
+
+
+def names(parsed: Stack, name: str) -> Iterator[str]:
+    for kind in ("volumes", "secrets", "networks"):
+        for named in parsed["services"][name].get(kind, []):
+            if named.split(":")[0] not in parsed.get(kind, {}):
+                yield f"names {named}, which is not among the {kind}"
+
+
+def ports(parsed: Stack, name: str) -> Iterator[str]:
+    for port in parsed["services"][name].get("ports", []):
+        if not port.startswith("127.0.0.1:"):
+            yield f"publishes {port} beyond this machine"
+
+
+def reads(parsed: Stack, name: str) -> Iterator[str]:
+    service = parsed["services"][name]
+    named = set(re.findall(r"/run/secrets/(\w+)", f"{service.get('environment')} {words(service)}"))
+    for secret in sorted(named - set(service.get("secrets", []))):
+        yield f"reads the secret {secret}, which it is not given"
+
+
+def test_it_obeys_the_compose_specification() -> None:
+    jsonschema.validate(stack(), get_builtin_schema("vendor.compose-spec"))
+
+
+def test_everything_that_a_service_names_is_there() -> None:
+    assert problems(stack()) == []
+
+
+def _unhealthy(parsed: Stack) -> None:
+    del parsed["services"]["redis"]["healthcheck"]
+
+
+def _open_to_all(parsed: Stack) -> None:
+    parsed["services"]["kafka"]["ports"] = ["9094:9094"]
+
+
+def _no_volume(parsed: Stack) -> None:
+    del parsed["volumes"]["redis-data"]
+
+
+def _no_secret(parsed: Stack) -> None:
+    parsed["services"]["bridge"]["secrets"] = ["redis_url"]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (_unhealthy, "waits for the health of redis"),
+        (_open_to_all, "publishes 9094:9094"),
+        (_no_volume, "redis names redis-data:/data"),
+        (_no_secret, "bridge reads the secret ledger_secrets"),
+    ],
+)
+def test_what_does_not_resolve_is_seen(breaks: Callable[[Stack], None], said: str) -> None:
+    broken = copy.deepcopy(stack())
+    breaks(broken)
+
+    assert any(said in problem for problem in problems(broken))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_runs_a_command_that_there_is(name: str) -> None:
+    group = typer.main.get_command(app)
+    commands = set(getattr(group, "commands", {}))
+
+    match words(services()[name]):
+        case ["ray-node" | "gift-ledger", role, *_]:
+            assert role in commands
+        case ["python", "-m", module, *_]:
+            assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
+        case command:
+            assert command[:2] == ["ray", "start"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_of_a_service_are_in_order(name: str, tmp_path: Path) -> None:
+    given = {key: str(value) for key, value in services()[name].get("environment", {}).items()}
+    url = tmp_path / "redis_url"
+    url.write_text("redis://:secret@redis:6379/0")
+    environment = {
+        key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value.replace("/run/secrets/redis_url", str(url)))
+        for key, value in given.items()
+        if key.startswith(PREFIX)
+    }
+
+    settings = load(environment, tmp_path).settings
+
+    if environment:
+        assert settings.redis_url == "redis://:secret@redis:6379/0"
+        assert settings.channel == "tcp"
+        assert settings.ray_address == "ray-head:6379"
+
+
+def test_redis_loses_nothing_that_it_acknowledged() -> None:
+    command = " ".join(words(services()["redis"]))
+
+    for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
+        assert option in command
+    assert "redis-data:/data" in services()["redis"]["volumes"]
+
+
+def test_every_topic_of_the_service_is_made() -> None:
+    made = set(re.findall(r"^topic (\S+)(.*)$", words(services()["topics"])[-1], re.MULTILINE))
+
+    topics = {setting.default for setting in SETTINGS.values() if setting.name.startswith("topic_")}
+    assert {name for name, _ in made} == topics
+    assert ("GiftCertificateState", " --config cleanup.policy=compact") in made
+
+
+def test_every_container_of_ours_is_no_root() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+
+    assert re.search(r"^USER ledger$", dockerfile, re.MULTILINE)
+    assert f"--uid {IMAGE_USER}" in dockerfile
+    for name in OURS:
+        assert services()[name]["user"] == f"${{SECRETS_OWNER:-{IMAGE_USER}:{IMAGE_USER}}}"
+
+
+def test_the_image_holds_every_package_and_only_what_is_let_in() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        name for line in re.findall(r"^COPY (?:--\S+ )?(.+) \S+$", dockerfile, re.MULTILINE) for name in line.split()
+    }
+
+    assert copied == let_in
+    assert {"ledger", "persistence", "actors", "gateway", "gift_ledger", "examples"} <= copied
+
+
+def test_the_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
+    folder, dotenv = tmp_path / "secrets", tmp_path / ".env"
+    dotenv.write_text("SMS_URL=https://sms.example/\nSECRETS_OWNER=0:0\n")
+
+    made = make(folder, dotenv)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert sorted(made) == sorted(stack()["secrets"])
+    assert {(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    Vault.load(folder / "ledger_secrets")
+    password = (folder / "redis_password").read_text()
+    assert (folder / "redis_url").read_text() == f"redis://:{password}@redis:6379/0"
+    lines = dotenv.read_text().splitlines()
+    owner = (folder / "redis_url").stat().st_uid
+    assert owner != 0
+    assert lines == ["SMS_URL=https://sms.example/", f"SECRETS_OWNER={owner}:{(folder / 'redis_url').stat().st_gid}"]
+
+    assert make(folder, dotenv) == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert dotenv.read_text().splitlines() == lines
