@@ -219,7 +219,7 @@ class ChannelServer:
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
             message = f"{path} is too long for a Unix socket; set a shorter DATA_DIR"
             raise ValueError(message)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         self._server = await asyncio.get_running_loop().create_unix_server(self._connected, path)
         path.chmod(0o600)

@@ -125,7 +125,7 @@ def problem(exchange: Exchange, error: Exception) -> Reply:
     return _problem(exchange, told.code, told.detail, figures, told.headers, told.errors)
 
 
-def _problem(  # noqa: PLR0913, PLR0917
+def _problem(
     exchange: Exchange,
     code: Code,
     detail: str,

@@ -52,9 +52,7 @@ class ReadinessCheck:
             async with asyncio.timeout(self._settings.health_seconds):
                 return await self._probe.health()
         except TimeoutError:
-            silent = Component(
-                status=Condition.DOWN, detail=f"No answer within {self._settings.health_seconds:g} s."
-            )
+            silent = Component(status=Condition.DOWN, detail=f"No answer within {self._settings.health_seconds:g} s.")
             return Health(storage=silent, shards=silent, kafka=silent, sms=silent)
 
 

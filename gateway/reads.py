@@ -36,9 +36,7 @@ ORDER_ID_CHARACTERS_MAX: Final = 64
 
 _REVALIDATE: Final = (b"cache-control", b"private, no-cache")
 _NO_STORE: Final = (b"cache-control", b"no-store")
-_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 

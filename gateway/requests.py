@@ -122,9 +122,7 @@ TtlSeconds = Annotated[
 AllowPartial = Annotated[
     bool, _field("true or false", "Authorize what is available if that is less, but more than 0.", True)
 ]
-Final_ = Annotated[
-    bool, _field("true or false", "False keeps the rest of the hold open for further captures.", True)
-]
+Final_ = Annotated[bool, _field("true or false", "False keeps the rest of the hold open for further captures.", True)]
 
 
 class Body(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -37,7 +37,7 @@ def balance_is_sum_of_entries(state: Certificate, history: Sequence[Record]) -> 
 
 
 def available_is_never_negative(state: Certificate, history: Sequence[Record]) -> list[str]:
-    """available = balance - open holds, and at least 0, after every record."""
+    """Available = balance - open holds, and at least 0, after every record."""
     wrong = [
         f"version {record.version}: {record.held} held of a balance of {record.balance}"
         for record in history

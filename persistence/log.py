@@ -183,7 +183,8 @@ class Log(Protocol):
 
     async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
         """Forget a message that was accepted; or with ``failure`` note that it was given up (id, entity and reason are
-        kept for operators, the content is not)."""
+        kept for operators, the content is not).
+        """
         ...
 
     async def message_failures(self) -> dict[str, str]:

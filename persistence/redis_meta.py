@@ -2,7 +2,6 @@
 
 from typing import Final
 
-
 from persistence.errors import StorageUnsafeError
 from persistence.redis_client import Client
 from persistence.redis_errors import answered

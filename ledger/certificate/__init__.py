@@ -19,4 +19,16 @@ from ledger.certificate.state import (
     next_due,
 )
 
-__all__ = ["Capture", "Certificate", "Closed", "ClosedHold", "Hold", "advance", "decide", "due", "errands", "evolve", "next_due"]
+__all__ = [
+    "Capture",
+    "Certificate",
+    "Closed",
+    "ClosedHold",
+    "Hold",
+    "advance",
+    "decide",
+    "due",
+    "errands",
+    "evolve",
+    "next_due",
+]

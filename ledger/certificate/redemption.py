@@ -33,7 +33,7 @@ _CLOSED_REFUSALS = {
 }
 
 
-def authorize(  # noqa: PLR0911
+def authorize(
     state: Certificate, command: Authorize, origin: Origin, now: int, policy: Policy, attempts: Attempts
 ) -> Decision[Certificate]:
     """Hold an amount. A hold never lets ``available`` fall below 0."""

@@ -42,7 +42,9 @@ def void(
         case "activation":
             return _void_activation(state, version, command, origin, now)
         case _:
-            return refuse(state, Refusal.OPERATION_NOT_VOIDABLE, "Only authorizations, captures and activations can be voided.")
+            return refuse(
+                state, Refusal.OPERATION_NOT_VOIDABLE, "Only authorizations, captures and activations can be voided."
+            )
 
 
 def _target(state: Certificate, version: int, operation_id: str) -> Hold | ClosedHold | Capture | str | None:

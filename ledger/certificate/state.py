@@ -14,7 +14,6 @@ from ledger.identifiers import order_entity
 from ledger.policy import Policy
 from ledger.records import RECORD_SCHEMA, Record, Status
 
-
 LAPSES_MAX: Final = 200
 """Holds that lapse in one go; the rest stay closed to captures, and come free with the next command or timer."""
 
@@ -113,9 +112,7 @@ def evolve(state: Certificate, record: Record) -> Certificate:
     return after
 
 
-def advance(
-    state: Certificate, now: int, origin: Origin, *bodies: r.AnyBody
-) -> tuple[tuple[Record, ...], Certificate]:
+def advance(state: Certificate, now: int, origin: Origin, *bodies: r.AnyBody) -> tuple[tuple[Record, ...], Certificate]:
     """Records for ``bodies``, and the state they lead to.
 
     The record that is the outcome of the command carries the idempotency key: the last one, or the one before a
@@ -187,7 +184,7 @@ def errands(state: Certificate, now: int) -> tuple[Errand, ...]:
     return ()
 
 
-def _apply(state: Certificate, version: int, at: int, origin: Origin, body: r.AnyBody) -> Certificate:  # noqa: C901, PLR0911
+def _apply(state: Certificate, version: int, at: int, origin: Origin, body: r.AnyBody) -> Certificate:
     match body:
         case r.Held():
             hold = Hold(body.amount, body.amount, body.expires_at, origin.client, body.reference)
@@ -296,7 +293,9 @@ def _with_hold(state: Certificate, version: int, left: int, reason: Closed, *, c
     elif hold.expires_at == lapse and reason is Closed.LAPSED:
         # only a lapse looks for the next one: for a capture or a void an early timer costs less than the search
         lapse = min(other.expires_at for other in holds.values())
-    return replace(state, holds=holds, closed=state.closed.set(version, ClosedHold(reason, hold.client)), next_lapse=lapse)
+    return replace(
+        state, holds=holds, closed=state.closed.set(version, ClosedHold(reason, hold.client)), next_lapse=lapse
+    )
 
 
 def _spendable(status: Status, balance: int) -> Status:

@@ -121,15 +121,15 @@ async def fill(log: Log) -> None:
 
 async def _order() -> Change:
     bodies: Sequence[r.AnyBody] = (
-        r.Placed(1, False, "OnlineStore", "RUB", (PlannedLine("1", 150_000), PlannedLine("2", 70_000))),  # noqa: FBT003
+        r.Placed(1, False, "OnlineStore", "RUB", (PlannedLine("1", 150_000), PlannedLine("2", 70_000))),
         r.LineAllocated("1", CODE),
         r.LinePlanTold("1", 150_000, "RUB"),
-        r.PaymentRecorded(1, "RUB", 220_000, 0, True, {"1": 150_000, "2": 70_000}),  # noqa: FBT003
+        r.PaymentRecorded(1, "RUB", 220_000, 0, True, {"1": 150_000, "2": 70_000}),
         r.LineActivated("1", CODE),
         r.LineAllocated("2", "GC-OTHER-01"),
         r.LineStuck("2", "GC-OTHER-01", "activate", "CodeAlreadySold"),
         r.LineReleased("2", "GC-OTHER-01", "line not in the order"),
-        r.Placed(2, True, "OnlineStore", "RUB"),  # noqa: FBT003
+        r.Placed(2, True, "OnlineStore", "RUB"),
     )
     records, _ = order.advance(Order(order_id=ORDER), NOON, Origin(client="orders"), *bodies)
     stored, position = [], codec.START

@@ -54,7 +54,9 @@ def test_a_certificate_as_json(filled: World) -> None:
     assert shown["place"]["snapshotVersion"] == 6
     assert shown["place"]["timer"] == "2026-11-24T06:15:00.000Z"
     assert len(shown["outbox"]) == shown["place"]["outboxSize"] > 0
-    assert shown["messages"] == [{"messageId": shown["messages"][0]["messageId"], "state": "2 tries, next 2026-11-24T06:00:00.000Z"}]
+    assert shown["messages"] == [
+        {"messageId": shown["messages"][0]["messageId"], "state": "2 tries, next 2026-11-24T06:00:00.000Z"}
+    ]
     assert "order" not in shown or shown["order"] is None
 
 
@@ -164,7 +166,9 @@ def test_a_server_that_does_not_answer_is_one_sentence(world: World) -> None:
     ran = world.run("inspect", CODE)
 
     assert ran.exit_code == 2
-    assert ran.stderr == "gift-ledger: the log's server: connection refused. `gift-ledger doctor` tells what is wrong.\n"
+    assert (
+        ran.stderr == "gift-ledger: the log's server: connection refused. `gift-ledger doctor` tells what is wrong.\n"
+    )
 
 
 def test_text_from_outside_cannot_drive_the_terminal(filled: World) -> None:
