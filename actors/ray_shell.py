@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+import ray.util
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -43,8 +44,9 @@ class ShardActor:
         self._boot = boot
         vault = Vault.load(Path(boot.storage.secrets_path))
         directory = RayDirectory(boot.host.actors, boot.partitions, certificate_starter(boot))
+        host = replace(boot.host, actors=reachable(boot.host.actors))
         self._host = ShardHost(
-            boot.host, lambda: RedisLog.open(boot.storage), vault, directory, channel_token(boot.host.actors)
+            host, lambda: RedisLog.open(boot.storage), vault, directory, channel_token(boot.host.actors)
         )
         self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.host.name)
 
@@ -81,6 +83,13 @@ class ShardActor:
             os._exit(1)
         if self._boot.host.kind == "certificate":
             ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+
+def reachable(settings: ActorSettings) -> ActorSettings:
+    """The settings, with this node's address in them where they leave that to Ray, which alone knows where it runs."""
+    if settings.channel_host != "auto":
+        return settings
+    return replace(settings, channel_host=ray.util.get_node_ip_address())
 
 
 def channel_token(settings: ActorSettings) -> bytes | None:

@@ -46,7 +46,8 @@ class ActorSettings(Struct, frozen=True, kw_only=True):
     channel: Channel = "unix"
     """How commands reach a shard: ``unix`` socket on one machine, ``tcp`` with a token between machines."""
     channel_host: str = "127.0.0.1"
-    """Address that a shard listens on with ``tcp``, and that the gateways reach it at. The port is any free one."""
+    """Address that a shard listens on with ``tcp``, and that the gateways reach it at; ``auto``: the one that Ray knows
+    its node by. The port is any free one."""
     run_dir: str = ".gift-ledger/run"
     """Folder of the sockets, for the owner alone. Short: the whole path of a socket has at most 107 bytes."""
     channel_token_path: str = ".gift-ledger/channel.token"  # noqa: S105 - a path, not the token

@@ -4,10 +4,12 @@
 """
 
 import os
+import re
 import tempfile
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -57,6 +59,7 @@ WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https:/
 Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
 ]
+RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -151,9 +154,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     channel: Annotated[
         Channel, about(_ACTORS, "unix: sockets, on one machine. tcp: between machines, with a token.")
     ] = "unix"
-    channel_host: Annotated[Text, about(_ACTORS, "Address that this machine's shards listen on with tcp.")] = (
-        "127.0.0.1"
-    )
+    channel_host: Annotated[
+        Text, about(_ACTORS, "Address that shards listen on with tcp; auto: the one that Ray knows their machine by.")
+    ] = "127.0.0.1"
     channel_token_path: Annotated[
         str | None,
         about(_ACTORS, "File with the token of tcp, mode 0600, the same everywhere. Unset: channel.token in data_dir."),
@@ -162,7 +165,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         about(_ACTORS, "Folder of the unix sockets; its path has to be short. Unset: one in the temporary folder."),
     ] = None
-    ray_address: Annotated[str, about(_ACTORS, "HOST:PORT of a Ray cluster. Empty: a local one.")] = ""
+    ray_address: Annotated[RayAddress, about(_ACTORS, "HOST:PORT of a Ray cluster. Empty: a local one.")] = ""
     ray_namespace: Annotated[Text, about(_ACTORS, "Ray namespace: two ledgers on one cluster need two.")] = (
         "gift-ledger"
     )
@@ -189,11 +192,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def contradictions(self) -> list[str]:
         """What is wrong between settings that are each valid; empty if nothing is."""
-        found = []
+        found = [
+            f"{name} is no address: {wrong}. Write what is special in a user or password as %XX, e.g. %2F for a slash."
+            for name, url in (("redis_url", self.redis_url), ("sms_url", self.sms_url))
+            if url is not None and (wrong := _wrong_with(url))
+        ]
         if len(set(self.topics())) < len(self.topics()):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
         if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
             found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
+        if self.request_timeout_seconds < self.redis_timeout_seconds:
+            found.append("request_timeout_seconds is below redis_timeout_seconds: raise the first or lower the other.")
         longest = SOCKET_PATH_BYTES_MAX - SOCKET_NAME_BYTES_MAX
         if self.channel == "unix" and len(os.fsencode(self.run_path)) > longest:
             found.append(
@@ -303,3 +312,19 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def _path(self, given: str | None, name: str) -> Path:
         return self.data_path / name if given is None else Path(given).expanduser().absolute()
+
+
+def _wrong_with(url: str) -> str:
+    """What keeps an address from being one, without a word of it, since it may hold a password; empty if nothing."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it is only read when asked for
+    except ValueError:
+        return "its port is no number from 0 to 65535"
+    if parts.scheme == "unix":
+        return ""
+    if not parts.hostname:
+        return "it names no host"
+    if parts.scheme.startswith("redis") and not re.fullmatch(r"/?[0-9]*", parts.path):
+        return "its path is no number of a database"  # redis-py would take database 0 without a word
+    return ""

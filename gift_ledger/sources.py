@@ -98,7 +98,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Loaded:
 
 def mask(value: object) -> str:
     """What may be shown of an address that holds a secret: no user, password, query, nor a web address's path."""
-    text = re.sub(r"//[^/]*@", "//***@", str(value))
+    text = re.sub(r"//.*@", "//***@", str(value))
     text = re.sub(r"\?.*", "?***", text)
     return re.sub(r"^(https?://[^/?]+)/[^?].*", r"\1/***", text)
 
