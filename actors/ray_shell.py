@@ -89,7 +89,7 @@ def reachable(settings: ActorSettings) -> ActorSettings:
     """The settings, with this node's address in them where they leave that to Ray, which alone knows where it runs."""
     if settings.channel_host != "auto":
         return settings
-    return replace(settings, channel_host=ray.util.get_node_ip_address())
+    return replace(settings, channel_host=ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
 def channel_token(settings: ActorSettings) -> bytes | None:
