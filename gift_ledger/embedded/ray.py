@@ -1,0 +1,55 @@
+"""The embedded Ray: a cluster of this one machine, with its dashboard, on loopback."""
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Final, Self
+
+import ray
+
+from gift_ledger.embedded.valkey import free_port
+
+DASHBOARD_PORT: Final = 8265
+"""Ray's own choice: only if nobody asks for another, Ray takes the next free one where this one is taken."""
+OBJECT_STORE_BYTES: Final = 80_000_000
+"""The least that Ray takes; nothing of ours goes through the object store."""
+
+
+class EmbeddedRay:
+    """A Ray cluster that lives as long as the ``async with`` block.
+
+    Args:
+        namespace: of our actors.
+        dashboard_port: 0 for any free one.
+    """
+
+    def __init__(self, namespace: str, dashboard_port: int) -> None:
+        self._namespace = namespace
+        self._dashboard_port = dashboard_port or free_port()
+        self.address = ""
+        self.dashboard = ""
+
+    async def __aenter__(self) -> Self:
+        """Start it; takes three to five seconds."""
+        await asyncio.to_thread(self._start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(ray.shutdown)
+
+    def _start(self) -> None:
+        context = ray.init(
+            address="local",  # or a file that an earlier cluster has left is taken for a running one
+            namespace=self._namespace,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=None if self._dashboard_port == DASHBOARD_PORT else self._dashboard_port,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+        )
+        self.address = str(context.address_info["address"])
+        self.dashboard = f"http://{context.dashboard_url}"

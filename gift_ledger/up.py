@@ -1,0 +1,164 @@
+"""The whole service in one place: what no setting gives an address for is started here, and stopped in reverse.
+
+The HTTP gateway runs in this process, shards and bridge in Ray actors.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+from msgspec.structs import replace
+
+from actors import cluster
+from examples.sms_gateway import SmsGateway
+from gateway.app import create_app
+from gateway.bridge_actors import BRIDGE, start_bridge, stop_bridge
+from gateway.server import serve
+from gateway.services import Condition, Services
+from gift_ledger import endpoints as files
+from gift_ledger.embedded.broker import EmbeddedBroker
+from gift_ledger.embedded.folder import locked, make_keys, make_secrets
+from gift_ledger.embedded.ray import EmbeddedRay
+from gift_ledger.embedded.valkey import EmbeddedValkey
+from gift_ledger.endpoints import Endpoints
+from gift_ledger.roles import open_log, open_services, stopped_by_signals
+from gift_ledger.settings import Settings
+
+KEYS_FILE: Final = "keys.json"
+READY_SECONDS_MAX: Final = 60.0
+"""How long everything may take from listening to working."""
+
+_POLL_SECONDS: Final = 0.05
+
+Ready = Callable[[Endpoints], Awaitable[int | None]]
+"""Called once the stack is up. What it returns, if not ``None``, stops the stack and is the exit code."""
+
+_logger = logging.getLogger(__name__)
+
+
+async def run_up(settings: Settings, ready: Ready) -> int:
+    """Run the stack until a signal comes, or until ``ready`` says that it has served its purpose.
+
+    Returns:
+        The exit code: that of ``ready``, or 0.
+
+    Raises:
+        OSError: a part does not start; the message says which and why.
+        StorageError: Redis does not answer, or would lose data.
+        ExceptionGroup: a part died for good.
+    """
+    stop = stopped_by_signals()
+    async with AsyncExitStack() as stack:
+        lock = await stack.enter_async_context(locked(settings.data_path))
+        return await Stack(settings, stack, lock, stop).run(ready)
+
+
+class Stack:
+    """A stack while it runs; everything is closed by ``closing``."""
+
+    def __init__(self, settings: Settings, closing: AsyncExitStack, lock: int, stop: asyncio.Event) -> None:
+        self._settings = settings
+        self._closing = closing
+        self._lock = lock
+        self._stop = stop
+        self._valkey: EmbeddedValkey | None = None
+        self._exit_code = 0
+
+    async def run(self, ready: Ready) -> int:
+        """Start, serve, and give the exit code."""
+        endpoints = await self._start_servers()
+        settings = self._settings.at(endpoints)
+        make_secrets(settings)
+        services = await self._start_actors(settings)
+        await make_keys(services.keys, settings.data_path / KEYS_FILE, services.clock())
+        http = settings.http()
+        listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def listens(url: str) -> None:
+            listening.set_result(url)
+
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self._announce(listening, endpoints, services, ready), name="ready")]
+            if self._valkey is not None:
+                background.append(tasks.create_task(self._valkey.supervise(), name="valkey"))
+            await serve(create_app(services, http), http, self._stop, listens)
+            for task in background:
+                task.cancel()
+        return self._exit_code
+
+    async def _start_servers(self) -> Endpoints:
+        """Everything that the service stands on; the slowest, Ray, begins first."""
+        settings = self._settings
+        async with asyncio.TaskGroup() as tasks:
+            ray = tasks.create_task(self._start_ray(), name="ray")
+            redis = settings.redis_url or await self._start_valkey()
+            kafka = settings.kafka_bootstrap or await self._start_broker()
+            sms = settings.sms_url or await self._start_sms()
+        address, dashboard = ray.result()
+        return Endpoints(http="", redis=redis, kafka=kafka, sms_inbox=sms, ray=address, ray_dashboard=dashboard)
+
+    async def _start_ray(self) -> tuple[str, str]:
+        settings = self._settings
+        if settings.ray_address:
+            return settings.ray_address, ""
+        ray = await self._closing.enter_async_context(EmbeddedRay(settings.ray_namespace, settings.dashboard_port))
+        return ray.address, ray.dashboard
+
+    async def _start_valkey(self) -> str:
+        folder = self._settings.data_path / "valkey"
+        self._valkey = await self._closing.enter_async_context(EmbeddedValkey(folder, self._lock))
+        return self._valkey.url
+
+    async def _start_broker(self) -> str:
+        return (await self._closing.enter_async_context(EmbeddedBroker(self._settings.topics()))).bootstrap
+
+    async def _start_sms(self) -> str:
+        gateway = SmsGateway()
+        url = await gateway.start()
+        self._closing.push_async_callback(gateway.stop)
+        return url
+
+    async def _start_actors(self, settings: Settings) -> Services:
+        log = await open_log(settings)
+        partitions = log.partitions
+        await log.close()
+        storage, actors, policy = settings.storage(), settings.actors(), settings.policy()
+        bridge = settings.bridge()
+        if self._settings.kafka_bootstrap is None:
+            bridge = replace(bridge, assign_partitions=True)
+        services = await open_services(settings, self._closing)
+        await asyncio.gather(
+            cluster.start_shards(actors, policy, storage, partitions),
+            start_bridge(bridge, actors, policy, storage, partitions),
+        )
+        self._closing.push_async_callback(cluster.stop_shards, actors)
+        self._closing.push_async_callback(stop_bridge, actors, BRIDGE)
+        return services
+
+    async def _announce(
+        self, listening: "asyncio.Future[str]", endpoints: Endpoints, services: Services, ready: Ready
+    ) -> None:
+        endpoints = replace(endpoints, http=await listening)
+        await _until_well(services)
+        endpoints.write(self._settings.data_path)
+        self._closing.callback((self._settings.data_path / files.FILE_NAME).unlink, missing_ok=True)
+        code = await ready(endpoints)
+        if code is not None:
+            self._exit_code = code
+            self._stop.set()
+
+
+async def _until_well(services: Services) -> None:
+    """Wait until all parts are well. One that stays down does not keep the others from serving: readiness tells of it."""
+    try:
+        async with asyncio.timeout(READY_SECONDS_MAX):
+            while True:
+                health = await services.health.health()
+                parts = (health.storage, health.shards, health.kafka, health.sms)
+                if all(part.status is Condition.OK for part in parts):
+                    return
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        _logger.warning("Not everything is well; `gift-ledger doctor` tells what is not.")
