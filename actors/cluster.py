@@ -21,6 +21,10 @@ from persistence.settings import StorageSettings
 
 REPORT_SECONDS_MAX: Final = 2.0
 RETRY_SECONDS: Final = 0.1
+STOP_SECONDS_MAX: Final = 8.0
+"""A little more than an actor gives itself to finish."""
+BRIDGE_PREFIX: Final = "bridge:"
+"""Begins the names of the actors that carry between the ledger and the outside."""
 
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +92,16 @@ async def reports(settings: ActorSettings, names: Sequence[str] | None = None) -
     return list(await asyncio.gather(*(_report(name, settings) for name in names)))
 
 
+async def stop_actors(settings: ActorSettings) -> None:
+    """Have all actors of the namespace finish what is under way, the bridge first, and end them.
+
+    One that does not finish in time is ended all the same: what it has acknowledged is in the log.
+    """
+    names = await asyncio.to_thread(ray.util.list_named_actors)
+    for group in ([name for name in names if name.startswith(BRIDGE_PREFIX)], names):
+        await asyncio.gather(*(_stop(name, settings) for name in group))
+
+
 async def _address(actor: Any) -> str:  # noqa: ANN401
     address = ""
     while not address:  # whoever waits for us has a bound
@@ -97,6 +111,19 @@ async def _address(actor: Any) -> str:  # noqa: ANN401
             _logger.info("a shard is still starting: %s", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
     return address
+
+
+async def _stop(name: str, settings: ActorSettings) -> None:
+    try:
+        actor = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
+    except ValueError:  # it has ended already
+        return
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await actor.stop.remote()
+    except (TimeoutError, ray.exceptions.RayError) as error:
+        _logger.warning("%s is ended before it has finished: %s", name, type(error).__name__)
+    await asyncio.to_thread(ray.kill, actor, no_restart=True)
 
 
 async def _report(name: str, settings: ActorSettings) -> ActorReport:

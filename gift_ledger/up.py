@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from actors import cluster
 from examples.sms_gateway import SmsGateway
 from gateway.app import create_app
-from gateway.bridge_actors import BRIDGE, start_bridge, stop_bridge
+from gateway.bridge_actors import start_bridge
 from gateway.server import serve
 from gateway.services import Condition, Services
 from gift_ledger import endpoints as files
@@ -133,8 +133,7 @@ class Stack:
             cluster.start_shards(actors, policy, storage, partitions),
             start_bridge(bridge, actors, policy, storage, partitions),
         )
-        self._closing.push_async_callback(cluster.stop_shards, actors)
-        self._closing.push_async_callback(stop_bridge, actors, BRIDGE)
+        self._closing.push_async_callback(cluster.stop_actors, actors)
         return services
 
     async def _announce(
@@ -151,7 +150,7 @@ class Stack:
 
 
 async def _until_well(services: Services) -> None:
-    """Wait until all parts are well. One that stays down does not keep the others from serving: readiness tells of it."""
+    """Wait until all parts are well. One that stays down does not keep the others from serving: readiness tells it."""
     try:
         async with asyncio.timeout(READY_SECONDS_MAX):
             while True:

@@ -7,6 +7,9 @@ at once.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +50,7 @@ async def open_keys(settings: StorageSettings) -> KeyStore:
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
     """What the running actors say of themselves."""
+    _prepare_ray()
     from gift_ledger.roles import actor_reports
 
     return await actor_reports(settings)
@@ -54,6 +58,7 @@ async def actor_reports(settings: Settings) -> list[ActorReport]:
 
 async def run_up(settings: Settings, ready: Ready) -> int:
     """The whole stack."""
+    _prepare_ray(starts=not settings.ray_address)
     from gift_ledger.up import run_up
 
     return await run_up(settings, ready)
@@ -61,6 +66,7 @@ async def run_up(settings: Settings, ready: Ready) -> int:
 
 async def run_gateway(settings: Settings) -> int:
     """The HTTP gateway."""
+    _prepare_ray()
     from gift_ledger.roles import run_gateway
 
     return await run_gateway(settings)
@@ -68,6 +74,7 @@ async def run_gateway(settings: Settings) -> int:
 
 async def run_shards(settings: Settings) -> int:
     """The shards of this machine."""
+    _prepare_ray()
     from gift_ledger.roles import run_shards
 
     return await run_shards(settings)
@@ -75,16 +82,28 @@ async def run_shards(settings: Settings) -> int:
 
 async def run_bridge(settings: Settings) -> int:
     """The bridge to Kafka and SMS."""
+    _prepare_ray()
     from gift_ledger.roles import run_bridge
 
     return await run_bridge(settings)
 
 
-def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
-    """The scenarios against the stack that runs on ``data_dir``; runs an event loop of its own."""
-    from examples.demo import main
+async def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
+    """The scenarios against the stack that runs on ``data_dir``: a program of its own, as its counterparts are."""
+    command = [sys.executable, "-m", "examples.demo", "--data-dir", str(data_dir)]
+    process = await asyncio.create_subprocess_exec(*command, *(["--expect-wrong"] if expect_wrong else []))
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
 
-    return main(["--data-dir", str(data_dir), *(["--expect-wrong"] if expect_wrong else [])])
+
+def _prepare_ray(*, starts: bool = False) -> None:
+    from gift_ledger.ray_environment import prepare
+
+    prepare(os.environ, starts_ray=starts)
 
 
 async def verify(log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]) -> VerificationReport:
@@ -105,7 +124,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     gateway: Role = run_gateway
     shards: Role = run_shards
     bridge: Role = run_bridge
-    demo: Callable[..., int] = play_demo
+    demo: Callable[..., Awaitable[int]] = play_demo
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
     topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics

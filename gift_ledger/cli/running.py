@@ -53,8 +53,7 @@ def demo(
         settings = context.settings()
 
         async def play(_endpoints: Endpoints | None = None) -> int:
-            # the play has an event loop of its own; what it waits for is bounded there
-            return await asyncio.to_thread(context.doors.demo, settings.data_path, expect_wrong=expect_wrong)
+            return await context.doors.demo(settings.data_path, expect_wrong=expect_wrong)
 
         return await play() if await is_running(settings) else await context.doors.up(settings, play)
 

@@ -1,7 +1,7 @@
 """The embedded Kafka-protocol broker: librdkafka's mock cluster, inside of this process.
 
-It is for a first look. It keeps the newest 5 MiB of each partition in memory, and forgets everything when it stops; it cannot
-do a second member of a consumer group, so whoever reads from it assigns himself the partitions.
+It is for a first look. It keeps the newest 5 MiB of each partition in memory, and forgets everything when it stops; it
+cannot do a second member of a consumer group, so whoever reads from it assigns himself the partitions.
 """
 
 import asyncio

@@ -35,19 +35,23 @@ class FolderBusyError(OSError):
 async def locked(folder: Path) -> AsyncIterator[int]:
     """The folder, made if need be, for this stack alone; gives the lock's file descriptor.
 
-    The lock holds until every process that has inherited the descriptor is gone: two servers on one append-only file would
-    destroy it.
+    The lock holds until every process that has inherited the descriptor is gone: two servers on one append-only file
+    would destroy it.
 
     Raises:
         FolderBusyError: another stack runs on it.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened_lock(folder)
     try:
         await _lock(descriptor, folder)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _opened_lock(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 async def _lock(descriptor: int, folder: Path) -> None:
@@ -81,7 +85,7 @@ def make_secrets(settings: Settings) -> Vault:
 
 
 async def make_keys(store: KeyStore, path: Path, now: int) -> None:
-    """See to it that ``path`` has one valid key for each role; those that are valid already stay, so that clients go on.
+    """See to it that ``path`` has one valid key for each role; those that are valid already stay, so clients go on.
 
     Args:
         store: keeps their hashes.

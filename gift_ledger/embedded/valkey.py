@@ -57,8 +57,8 @@ class EmbeddedValkey:
 
     Args:
         directory: of its data; a server started again on it has what the one before had answered.
-        lock: file descriptor of the lock of the data folder. The server inherits it, so that the folder stays locked for as
-            long as the server lives, whatever becomes of this process.
+        lock: file descriptor of the lock of the data folder. The server inherits it, so that the folder stays locked
+            for as long as the server lives, whatever becomes of this process.
     """
 
     def __init__(self, directory: Path, lock: int) -> None:
