@@ -1,0 +1,164 @@
+"""The servers that a stack starts itself: they keep what they answered, come back, and end with the stack."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from gift_ledger.embedded.broker import EmbeddedBroker
+from gift_ledger.embedded.folder import FolderBusyError, locked
+from gift_ledger.embedded.valkey import EmbeddedValkey, ValkeyError
+from persistence import checks
+from persistence.errors import StorageError
+from persistence.redis_client import Client, connect
+from persistence.redis_errors import answered
+
+pytestmark = pytest.mark.real
+
+WAIT_SECONDS = 20.0
+
+
+@pytest.fixture
+async def lock(tmp_path: Path) -> AsyncIterator[int]:
+    async with locked(tmp_path) as descriptor:
+        yield descriptor
+
+
+async def ask(valkey: EmbeddedValkey, *words: str) -> object:
+    client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+    try:
+        return await answered(client.execute_command(*words))
+    finally:
+        await client.aclose()
+
+
+def runs(pid: int) -> bool:
+    """Whether the process lives; one that ended and that nobody has asked about yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def answers_again(client: Client) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                await answered(client.execute_command("PING"))
+            except StorageError:
+                await asyncio.sleep(0.02)  # a server that is down has no event to wait for
+            else:
+                return
+
+
+async def test_the_valkey_is_one_that_a_ledger_accepts(tmp_path: Path, lock: int) -> None:
+    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+        client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+        try:
+            found = checks.findings(await checks.look(client))
+        finally:
+            await client.aclose()
+
+    assert found == []
+
+
+async def test_a_valkey_that_is_killed_comes_back_with_what_it_had_answered(tmp_path: Path, lock: int) -> None:
+    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+        supervision = asyncio.create_task(valkey.supervise())
+        await ask(valkey, "SET", "balance", "150000")
+        first = valkey.pid
+
+        os.kill(first, signal.SIGKILL)
+
+        client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+        await answers_again(client)
+        await client.aclose()
+        assert await ask(valkey, "GET", "balance") == b"150000"
+        assert valkey.pid != first
+        supervision.cancel()
+        await asyncio.gather(supervision, return_exceptions=True)
+
+
+async def test_a_valkey_that_stopped_in_good_order_has_its_data_the_next_time(tmp_path: Path, lock: int) -> None:
+    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+        await ask(valkey, "SET", "balance", "150000")
+        pid = valkey.pid
+
+    assert not runs(pid)
+    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+        assert await ask(valkey, "GET", "balance") == b"150000"
+
+
+async def test_a_valkey_that_cannot_start_says_where_to_look(tmp_path: Path, lock: int) -> None:
+    folder = tmp_path / "valkey"
+    async with EmbeddedValkey(folder, lock) as valkey:
+        await ask(valkey, "SET", "balance", "150000")
+    for part in (folder / "appendonlydir").iterdir():
+        part.write_bytes(b"what is this?" + part.read_bytes())
+
+    with pytest.raises(ValkeyError, match=r"valkey\.log says why"):
+        await EmbeddedValkey(folder, lock).__aenter__()
+
+
+async def test_nobody_without_the_password_reads_the_valkey(tmp_path: Path, lock: int) -> None:
+    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+        password = valkey.url.partition("//:")[2].partition("@")[0]
+        stranger = connect(valkey.url.replace(f":{password}@", ""), connections_max=1, timeout_seconds=2.0)
+        with pytest.raises(StorageError, match="Authentication required"):
+            await answered(stranger.execute_command("GET", "balance"))
+        await stranger.aclose()
+
+        assert (tmp_path / "valkey" / "valkey.conf").stat().st_mode & 0o077 == 0
+
+
+async def test_a_folder_is_for_one_stack_at_a_time(tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gift_ledger.embedded.folder.LOCK_SECONDS_MAX", 0.2)
+
+    with pytest.raises(FolderBusyError, match="GIFT_LEDGER_DATA_DIR"):
+        await locked(tmp_path).__aenter__()
+
+
+async def test_the_valkey_dies_with_a_stack_that_is_killed_and_only_then_is_its_folder_free(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import asyncio, sys
+        from pathlib import Path
+        from gift_ledger.embedded.folder import locked
+        from gift_ledger.embedded.valkey import EmbeddedValkey
+
+        async def main():
+            folder = Path(sys.argv[1])
+            async with locked(folder) as lock, EmbeddedValkey(folder / "valkey", lock) as valkey:
+                print(valkey.pid, flush=True)
+                await asyncio.Event().wait()
+
+        asyncio.run(main())
+    """)
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as stack:  # noqa: ASYNC220, S603
+        assert stack.stdout is not None
+        pid = int(await asyncio.to_thread(stack.stdout.readline))
+
+        stack.kill()
+
+        async with asyncio.timeout(WAIT_SECONDS), locked(tmp_path):
+            assert not runs(pid)
+
+
+async def test_the_broker_takes_events_and_gives_them_back() -> None:
+    async with EmbeddedBroker(["All_Payments"]) as broker:
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, enable_idempotence=True) as producer:
+            sent = await producer.send_and_wait("All_Payments", b"{}", key=b"SO-1001")
+            partitions = await producer.partitions_for("All_Payments")
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+        async with consumer, asyncio.timeout(WAIT_SECONDS):
+            consumer.assign([TopicPartition("All_Payments", partition) for partition in partitions])
+            got = await consumer.getone()
+
+    assert (got.partition, got.key, got.value) == (sent.partition, b"SO-1001", b"{}")
+    assert broker.bootstrap.startswith("127.0.0.1:")
