@@ -153,8 +153,11 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> dict[str, 
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    return f"There is no setting {name}: did you mean {nearest}? docs/settings.md lists them all."
+    # the prefix, which all have in common, would make everything look alike
+    by_rest = {one.removeprefix(PREFIX): one for one in known}
+    nearest = get_close_matches(name.removeprefix(PREFIX), by_rest, n=1)
+    meant = f" Did you mean {by_rest[nearest[0]]}?" if nearest else ""
+    return f"There is no setting {name}.{meant} `gift-ledger settings --markdown` lists them all."
 
 
 def _converted(name: str, value: object, *, text: bool) -> object:

@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Gift certificates: an actor-based in-memory ledger with a durable log.\n\nStart with `gift-ledger up`.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,  # a traceback with the values of variables would show secrets

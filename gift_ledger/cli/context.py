@@ -1,7 +1,8 @@
 """What every command works with: settings, doors, two consoles, one way to end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from actors.errors import ActorError
 from gift_ledger.cli.doors import Doors
+from gift_ledger.cli.probes import NoLedgerError
 from gift_ledger.endpoints import Endpoints, EndpointsError
 from gift_ledger.settings import Settings, SettingsError
 from gift_ledger.sources import SETTINGS, Loaded, load
@@ -48,8 +50,18 @@ class CommandError(Exception):
     """The command cannot do what it was asked; the message says what to do."""
 
 
-KNOWN_ERRORS: Final = (SettingsError, EndpointsError, StorageError, ActorError, CommandError, OSError)
+class FindingError(CommandError):
+    """What the command was asked about is not there: a finding, not a wrong call."""
+
+
+KNOWN_ERRORS: Final = (SettingsError, EndpointsError, NoLedgerError, StorageError, ActorError, CommandError, OSError)
 """What can go wrong outside of us; anything else is a defect, and shows its traceback."""
+KNOWN_LATE: Final = (
+    ("persistence.vault", "SecretsError"),
+    ("ray.exceptions", "RayError"),
+    ("aiokafka.errors", "KafkaError"),
+)
+"""Further ones, from modules that take long to import: nobody can have raised them where they are not imported."""
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -113,10 +125,29 @@ def finish(work: Coroutine[Any, Any, int], *, fast: bool = False) -> NoReturn:
     try:
         with asyncio.Runner(loop_factory=_fast_loop if fast else None) as runner:
             code = runner.run(work)
-    except KNOWN_ERRORS as error:
-        complain(error)
-        code = Exit.NOT_RUN
+    except Exception as error:
+        reasons = list(_reasons(error))
+        if not all(isinstance(reason, _known_errors()) for reason in reasons):
+            raise
+        for reason in reasons:
+            complain(reason)
+        found = all(isinstance(reason, FindingError) for reason in reasons)
+        code = Exit.FOUND if found else Exit.NOT_RUN
     raise typer.Exit(code)
+
+
+def _reasons(error: Exception) -> Iterator[Exception]:
+    """The errors of a group of tasks that ran together; of any other error, itself."""
+    if not isinstance(error, ExceptionGroup):
+        yield error
+        return
+    for inner in error.exceptions:
+        yield from _reasons(inner)
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    imported = (getattr(sys.modules.get(module), name, None) for module, name in KNOWN_LATE)
+    return (*KNOWN_ERRORS, *(kind for kind in imported if kind is not None))
 
 
 def _fast_loop() -> asyncio.AbstractEventLoop:
@@ -127,19 +158,22 @@ def _fast_loop() -> asyncio.AbstractEventLoop:
 
 def complain(error: Exception) -> None:
     """Say on standard error what is wrong, and what to do."""
-    screen(stderr=True).print(Text("gift-ledger: ", style="bold red") + plain(f"{error}{_advice(error)}"))
+    text = str(error) or type(error).__name__
+    advice = _advice(error)
+    if advice and not text.endswith((".", "!", "?", "`")):
+        text += "."
+    message = Text("gift-ledger: ", style="bold red") + plain(f"{text} {advice}".rstrip())
+    screen(stderr=True).print(message, soft_wrap=True)
 
 
 def _advice(error: Exception) -> str:
     match error:
+        case CommandError() | EndpointsError() | NoLedgerError() | SettingsError() | StorageUnsafeError():
+            return ""  # they say it themselves
         case DamagedLogError():
-            return " `gift-ledger verify` tells how far the damage goes."
-        case StorageUnsafeError():
-            return ""
-        case StorageError() | ActorError() | OSError():
-            return " `gift-ledger doctor` tells what is wrong."
+            return "`gift-ledger verify` tells how far the damage goes."
         case _:
-            return ""
+            return "`gift-ledger doctor` tells what is wrong."
 
 
 def screen(*, stderr: bool = False) -> Console:

@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from actors.reports import ActorReport
-from gift_ledger.cli.probes import connect, kafka_topics, redis_time_ms
+from gift_ledger.cli.probes import (
+    FoundLedger,
+    NoLedgerError,
+    connect,
+    find_ledger,
+    kafka_topics,
+    readiness,
+    redis_time_ms,
+)
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
 from persistence.log import Log
 from persistence.settings import StorageSettings
 
 if TYPE_CHECKING:
+    from gateway.readiness import Readiness
     from persistence.keys import KeyStore
     from persistence.verification import VerificationReport
 
@@ -35,9 +44,19 @@ Role = Callable[[Settings], Awaitable[int]]
 
 
 async def open_log(settings: StorageSettings) -> Log:
-    """The log in Redis."""
+    """The log in Redis, to be looked at: none is made where there is none.
+
+    Raises:
+        NoLedgerError: there is none.
+        StorageError: the server does not answer, or would lose data.
+    """
     from persistence.redis_log import RedisLog
 
+    if await find_ledger(settings) is None:
+        raise NoLedgerError(
+            f"There is no ledger {settings.prefix!r} on this Redis: start the service first, or correct redis_url or "
+            "redis_prefix."
+        )
     return await RedisLog.open(settings)
 
 
@@ -125,6 +144,8 @@ class Doors(Struct, frozen=True, kw_only=True):
     shards: Role = run_shards
     bridge: Role = run_bridge
     demo: Callable[..., Awaitable[int]] = play_demo
+    ledger: Callable[[StorageSettings], Awaitable[FoundLedger | None]] = find_ledger
+    ready: Callable[[str], Awaitable[Readiness]] = readiness
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
     topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics

@@ -10,8 +10,8 @@ from gift_ledger.cli.context import (
     EXIT_CODES,
     Context,
     Exit,
+    FindingError,
     JsonOption,
-    complain,
     finish,
     of,
     print_json,
@@ -59,8 +59,7 @@ async def _entity(context: Context, name: str, last: int, *, as_json: bool) -> i
     async with context.log(settings) as log:
         found = [report for entity in entities if (report := await read_entity(log, settings.actors(), entity, last))]
     if not found:
-        complain(LookupError(f"The ledger has never heard of {name}: look for a typing error."))
-        return Exit.FOUND
+        raise FindingError(f"The ledger has never heard of {name}: look for a typing error.")
     if as_json:
         print_json(found[0] if len(found) == 1 else found)
     else:

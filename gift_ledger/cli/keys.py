@@ -16,6 +16,7 @@ from gift_ledger.cli.context import (
     CommandError,
     Context,
     Exit,
+    FindingError,
     JsonOption,
     finish,
     now_ms,
@@ -32,8 +33,6 @@ from persistence.keys import ClientKey, KeyStore, new_key
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys that clients call the API with.")
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
 CHANNELS: Final = {Role.STOREFRONT: "OnlineStore", Role.POS: "POS"}
 """Sales channel of a key that names none; only these two roles sell."""
 
@@ -53,8 +52,8 @@ class KeyView(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 @app.command(epilog=EXIT_CODES)
 def create(
     ctx: typer.Context,
-    client: Annotated[str, typer.Argument(help="Name of the client; operations belong to it.")],
-    role: Annotated[Role, typer.Argument(help="What the key may do.")],
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client; operations belong to it.")],
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="What the key may do.")],
     channel: Annotated[
         str | None, typer.Option(help="Sales channel. By default OnlineStore for storefront, POS for pos.")
     ] = None,
@@ -82,7 +81,7 @@ def list_keys(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
 @app.command(epilog=EXIT_CODES)
 def revoke(
     ctx: typer.Context,
-    key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key, as `keys list` shows it.")],
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -141,7 +140,7 @@ async def _revoke(context: Context, key_id: str, *, as_json: bool) -> int:
     async with _store(context) as store:
         known = await store.revoke(key_id, now_ms())
     if not known:
-        raise CommandError(f"There is no key {key_id}: `gift-ledger keys list` shows them all.")
+        raise FindingError(f"There is no key {key_id}: `gift-ledger keys list` shows them all.")
     if as_json:
         print_json({"keyId": key_id, "revoked": True})
     else:

@@ -1,13 +1,35 @@
 """Looks at the servers around the ledger, each within a bounded time."""
 # ruff: noqa: PLC0415 - what is imported inside takes long, and most commands do without it
 
+from __future__ import annotations
+
 import asyncio
 import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
 
 from persistence.settings import StorageSettings
 
+if TYPE_CHECKING:
+    from gateway.readiness import Readiness
+
 PROBE_SECONDS: Final = 5.0
+
+
+class NoLedgerError(Exception):
+    """There is no ledger on the server: one is made by the service alone, never by looking for one."""
+
+
+class NoGatewayError(Exception):
+    """Something answers, and it is no gateway of ours."""
+
+
+class FoundLedger(Struct, frozen=True, kw_only=True):
+    """What a ledger says of itself. ``vault`` is the fingerprint of its pepper, once it has one."""
+
+    vault: str | None
 
 
 async def connect(host: str, port: int, *, tls: bool = False) -> None:
@@ -37,6 +59,49 @@ async def redis_time_ms(settings: StorageSettings) -> int:
     finally:
         await client.aclose()
     return int(seconds) * 1_000 + int(micros) // 1_000
+
+
+async def find_ledger(settings: StorageSettings) -> FoundLedger | None:
+    """The ledger on the Redis server, ``None`` if there is none; opening the log would make one.
+
+    Raises:
+        StorageUnsafeError: the server would lose data.
+        StorageError: it does not answer.
+    """
+    from persistence.checks import require_safe
+    from persistence.redis_client import connect as redis_client
+    from persistence.redis_errors import answered
+    from persistence.redis_keys import meta_key
+
+    client = redis_client(settings.redis_url, connections_max=1, timeout_seconds=settings.timeout_seconds)
+    try:
+        await require_safe(client, settings.replicas, allow_unsafe=settings.allow_unsafe)
+        answer = await answered(client.execute_command("HMGET", meta_key(settings.prefix), "schema", "vault"))
+    finally:
+        await client.aclose()
+    schema, vault = answer
+    return None if schema is None else FoundLedger(vault=None if vault is None else vault.decode())
+
+
+async def readiness(url: str) -> Readiness:
+    """What the gateway at ``url`` answers to ``GET /health/ready``.
+
+    Raises:
+        OSError: nobody answers there (a time-out too).
+        NoGatewayError: somebody else does.
+    """
+    import httpx
+
+    from gateway.readiness import Readiness
+
+    async with httpx.AsyncClient(base_url=url, timeout=PROBE_SECONDS, trust_env=False) as client:
+        try:
+            answer = await client.get("/health/ready")
+            return msgspec.json.decode(answer.content, type=Readiness)
+        except (httpx.ConnectError, httpx.TimeoutException) as error:
+            raise OSError(str(error)) from error
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            raise NoGatewayError(str(error)) from error
 
 
 async def kafka_topics(bootstrap: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """``up``, ``demo``, and the roles of a stack that runs on several machines."""
 
 import asyncio
+import logging
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from gift_ledger.settings import Settings
 from gift_ledger.sources import mask
 
 PROBE_SECONDS: Final = 1.0
+CHATTY: Final = ("aiokafka", "asyncio", "httpx", "uvicorn")
+"""Libraries that log each of their steps; of them only what went wrong is of interest."""
 
 
 def up(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
@@ -29,7 +32,10 @@ def up(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
         announce(endpoints, context.settings(), as_json=as_json)
 
     async def work() -> int:
-        return await context.doors.up(context.settings(), ready)
+        settings = context.settings()
+        log_to_stderr(settings.log_level)
+        say_that_it_starts()
+        return await context.doors.up(settings, ready)
 
     finish(work(), fast=True)
 
@@ -51,13 +57,17 @@ def demo(
 
     async def work() -> int:
         settings = context.settings()
+        log_to_stderr("warning")  # what the stack says of itself would break into the story
 
         async def play(_endpoints: Endpoints | None = None) -> int:
             return await context.doors.demo(settings.data_path, expect_wrong=expect_wrong)
 
-        return await play() if await is_running(settings) else await context.doors.up(settings, play)
+        if await is_running(settings):
+            return await play()
+        say_that_it_starts()
+        return await context.doors.up(settings, play)
 
-    finish(work())
+    finish(work(), fast=True)
 
 
 def gateway(ctx: typer.Context) -> None:
@@ -99,6 +109,18 @@ async def is_running(settings: Settings) -> bool:
     return True
 
 
+def say_that_it_starts() -> None:
+    """Tell a person who waits for the stack; Ray alone takes some seconds."""
+    screen(stderr=True).print("[dim]starting …[/]")
+
+
+def log_to_stderr(level: str) -> None:
+    """Have this process log from ``level`` on; standard output stays for what was asked for."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
 def announce(endpoints: Endpoints, settings: Settings, *, as_json: bool) -> None:
     """Say where everything is."""
     if as_json:
@@ -117,7 +139,9 @@ def announce(endpoints: Endpoints, settings: Settings, *, as_json: bool) -> None
 
 def _run(context: Context, role: Role, *needed: str) -> None:
     async def work() -> int:
-        return await role(context.settings("redis_url", *needed))
+        settings = context.settings("redis_url", *needed)
+        log_to_stderr(settings.log_level)
+        return await role(settings)
 
     finish(work(), fast=True)
 

@@ -25,7 +25,8 @@ from ledger.identifiers import certificate_entity, normalise_code
 def verify(
     ctx: typer.Context,
     codes: Annotated[
-        list[str] | None, typer.Argument(help="Certificates to verify; by default all, and all orders.")
+        list[str] | None,
+        typer.Argument(metavar="CODE", help="Certificates to verify; by default all, and all orders."),
     ] = None,
     *,
     as_json: JsonOption = False,

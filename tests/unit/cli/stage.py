@@ -1,11 +1,10 @@
-"""A world for the command line: a ledger in memory with some history, keys in memory, and roles that only take notes."""
+"""A world for the command line: a ledger in memory with some history, keys in memory, roles that only take notes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from actors.reports import ActorReport
 from gift_ledger.cli import app
@@ -63,7 +62,7 @@ class World:
         context = Context(environ=self.environ, folder=self.folder, doors=self.doors)
         return self.runner.invoke(app, list(args), obj=context, catch_exceptions=False)
 
-    def role(self, name: str, code: int = 0) -> Callable[[Settings], object]:
+    def role(self, name: str, code: int = 0) -> Callable[[Settings], Awaitable[int]]:
         """A role that notes that it ran."""
 
         async def run(settings: Settings) -> int:
@@ -79,13 +78,13 @@ class World:
         ENDPOINTS.write(data_dir)
         self.environ = {"GIFT_LEDGER_DATA_DIR": str(data_dir)}
 
-    async def _log(self, settings: StorageSettings) -> Log:
+    async def _log(self, _settings: StorageSettings) -> Log:
         return self.log
 
-    async def _keys(self, settings: StorageSettings) -> KeyStore:
+    async def _keys(self, _settings: StorageSettings) -> KeyStore:
         return self.keys
 
-    async def _reports(self, settings: Settings) -> list[ActorReport]:
+    async def _reports(self, _settings: Settings) -> list[ActorReport]:
         return self.reports
 
     async def _up(self, settings: Settings, ready: Ready) -> int:

@@ -1,0 +1,87 @@
+"""Checks of the files: the data folder, the secrets, and who can read them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from stat import S_IRWXG, S_IRWXO
+
+from gift_ledger.cli.check import Check, fail, ok, warn
+from gift_ledger.cli.context import Context
+from gift_ledger.endpoints import FILE_NAME
+from gift_ledger.settings import Settings
+
+
+def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]) -> list[Check]:
+    """All of them, in the order in which they are shown."""
+    return [
+        _data_dir(settings),
+        _secrets(settings),
+        *_channel_token(settings),
+        *_private(settings, origins, context),
+    ]
+
+
+def fingerprint(settings: Settings) -> str | None:
+    """That of the pepper in the secrets file; ``None`` if there is no such file, or it cannot be used."""
+    from persistence.vault import SecretsError, Vault  # noqa: PLC0415 - brings the whole of cryptography
+
+    try:
+        return Vault.load(settings.secrets_file).fingerprint
+    except SecretsError:
+        return None
+
+
+def _data_dir(settings: Settings) -> Check:
+    path = settings.data_path
+    if not path.exists():
+        return warn("data folder", f"no {path} yet", "It is made at the first start.")
+    if not path.is_dir():
+        return fail("data folder", f"{path} is no folder", "Set another data_dir.")
+    if not _is_private(path):
+        return warn("data folder", f"others may look into {path}", f"Run `chmod 700 {path}`.")
+    return ok("data folder", str(path))
+
+
+def _secrets(settings: Settings) -> Check:
+    from persistence.vault import SecretsError, Vault  # noqa: PLC0415 - brings the whole of cryptography
+
+    path = settings.secrets_file
+    if not path.exists():
+        advice = "The first `gift-ledger up` makes it; on further machines copy it from the first one."
+        return warn("secrets", f"no {path} yet", advice)
+    try:
+        vault = Vault.load(path)
+    except SecretsError as error:
+        return fail("secrets", str(error), f"The file belongs to whom the service runs as, with mode 0600: {path}.")
+    return ok("secrets", f"{path}, fingerprint {vault.fingerprint}")
+
+
+def _channel_token(settings: Settings) -> list[Check]:
+    if settings.channel != "tcp":
+        return []
+    path = Path(settings.actors().channel_token_path)
+    if not path.exists():
+        advice = (
+            "Make one (`openssl rand -hex 32`, mode 0600), the same on all machines, or correct channel_token_path."
+        )
+        return [fail("channel", f"no token in {path}", advice)]
+    if not path.read_bytes().strip():
+        return [fail("channel", f"{path} is empty", "Anybody could give commands: put a token there.")]
+    return [ok("channel", f"tcp, with the token in {path}")]
+
+
+def _private(settings: Settings, origins: Mapping[str, str], context: Context) -> list[Check]:
+    """Files that hold keys or passwords and that others can read."""
+    files = [settings.data_path / "keys.json", settings.data_path / FILE_NAME]
+    if settings.channel == "tcp":
+        files.append(Path(settings.actors().channel_token_path))
+    toml = {origins[name] for name in ("redis_url", "sms_url") if origins[name].endswith(".toml")}
+    files += [context.folder / name for name in sorted(toml)]
+    return [
+        fail("files", f"others can read {path}", f"Run `chmod 600 {path}`.")
+        for path in files
+        if path.exists() and not _is_private(path)
+    ]
+
+
+def _is_private(path: Path) -> bool:
+    return not path.stat().st_mode & (S_IRWXG | S_IRWXO)
