@@ -1,7 +1,7 @@
 """Names of things: certificate codes, entities, and the identifiers handed to callers.
 
-An identifier such as ``au_7_0kX…`` carries the version of the record that it stands for and a digest over the code and
-that version. It can therefore be resolved without an index, belongs to exactly one certificate, and is the
+An identifier such as ``au_7_0kX…`` carries the version of the record that it stands for and a digest over its kind, the
+code and that version. It can therefore be resolved without an index, belongs to exactly one certificate, and is the
 same however often a command is replayed.
 """
 
@@ -25,7 +25,8 @@ _DIGEST_BYTES: Final = 12  # 96 bits: a collision among 10^12 operations has a p
 
 def normalise_code(text: str) -> str | None:
     """Upper-case a certificate code; ``None`` if it is not 8 to 32 characters of ``[A-Z0-9-]``."""
-    code = text.upper()
+    # "ß" is upper-cased to "SS": only ASCII may be, or strange text would name other codes
+    code = text.upper() if text.isascii() else ""
     return code if _CODE.fullmatch(code) else None
 
 
@@ -51,7 +52,7 @@ def is_certificate(entity: str) -> bool:
 
 def identifier(kind: str, code: str, version: int) -> str:
     """Identifier of what happened to ``code`` at ``version``: at most 40 characters of ``[A-Za-z0-9_-]``."""
-    return f"{kind}_{version}_{_tag(code, version)}"
+    return f"{kind}_{version}_{_tag(kind, code, version)}"
 
 
 def version_of(text: str, code: str, *kinds: str) -> int | None:
@@ -61,9 +62,9 @@ def version_of(text: str, code: str, *kinds: str) -> int | None:
     if kind not in kinds or not digits.isascii() or not digits.isdigit() or len(digits) > 18:  # noqa: PLR2004
         return None
     version = int(digits)
-    return version if tag == _tag(code, version) and digits == str(version) else None
+    return version if tag == _tag(kind, code, version) and digits == str(version) else None
 
 
-def _tag(code: str, version: int) -> str:
-    digest = blake2b(f"{code}/{version}".encode(), digest_size=_DIGEST_BYTES).digest()
+def _tag(kind: str, code: str, version: int) -> str:
+    digest = blake2b(f"{kind}/{code}/{version}".encode(), digest_size=_DIGEST_BYTES).digest()
     return urlsafe_b64encode(digest).decode()
