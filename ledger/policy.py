@@ -15,7 +15,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     certificate_lifetime_ms: int = 365 * DAY_MS
     """From activation to expiry."""
     void_after_expiry_ms: int = 30 * DAY_MS
-    """How long after its expiry captures on a certificate can still be voided."""
+    """How long after its expiry captures on a certificate can still be voided, and how long the money can then be
+    spent."""
     hold_ttl_ms: int = 900 * SECOND_MS
     """Lifetime of a hold whose authorization names none."""
     cvc_attempts_free: int = 3

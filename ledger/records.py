@@ -1,8 +1,8 @@
 """What can have happened: the bodies of the write-ahead log.
 
 A record is kept for ever. So a body only grows: a new field goes to the end and has a default, and bytes written by
-every released version stay in the tests. Bodies carry the amounts that they move, so that postings, replies and published events
-are derived from one record alone.
+every released version stay in the tests. Bodies carry the amounts that they move, so that postings, replies and
+published events are derived from one record alone.
 """
 
 from enum import StrEnum
@@ -104,6 +104,8 @@ class CaptureVoided(Body, frozen=True, tag="capture_voided"):
     capture: int
     amount: int
     reason: str | None = None
+    expires_at: int | None = None
+    """The certificate had expired; with the money it lives again until then."""
 
 
 class ActivationVoided(Body, frozen=True, tag="activation_voided"):
@@ -185,10 +187,12 @@ class LinePlanTold(Body, frozen=True, tag="line_plan_told"):
 
 
 class LineActivated(Body, frozen=True, tag="line_activated"):
-    """The line's certificate is active."""
+    """The line's certificate was activated; with what was issued, whatever the plan has become since."""
 
     line_id: str
     code: str
+    denomination: int | None = None
+    currency: str | None = None
 
 
 class LineStuck(Body, frozen=True, tag="line_stuck"):
@@ -229,8 +233,8 @@ AnyBody = (
 class Record(Struct, frozen=True, array_like=True):
     """One entry of an entity's write-ahead log.
 
-    ``status``, ``balance`` and ``held`` are as after the record (minor units; empty and 0 for an order), so that a reply can be
-    given again and a page of history shown without folding all that came before.
+    ``status``, ``balance`` and ``held`` are as after the record (minor units; empty and 0 for an order), so that a
+    reply can be given again and a page of history shown without folding all that came before.
     """
 
     schema: int

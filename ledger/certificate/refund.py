@@ -2,6 +2,11 @@
 
 Order of precedence: ``OperationNotFound``, ``Forbidden``, ``CertificateBlocked``, then by what is voided
 ``OperationAlreadyVoided``, ``OperationNotVoidable``, ``CertificateExpired``, ``VoidExceedsOperation``.
+
+Money that comes back must be of use to whoever it belongs to. So a capture that is voided after the certificate has
+expired brings the certificate back to life with that money (not with what was written off), for as long again as such
+a void is possible. What an authorization gives back after the expiry was the certificate's own, unspent: it is
+written off as the rest was.
 """
 
 from ledger import records as r
@@ -15,7 +20,7 @@ from ledger.records import Status
 from ledger.refusals import Refusal
 
 
-def void(
+def void(  # noqa: PLR0911 - one for each thing that can be voided
     state: Certificate, command: Void, origin: Origin, now: int, policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """Undo an operation, in whole or in part, never beyond what it did."""
@@ -25,7 +30,7 @@ def void(
     target = _target(state, version, command.operation_id)
     if origin.own_only and _owner(state, target) not in {None, origin.client}:
         return refuse(state, Refusal.FORBIDDEN, "The operation belongs to another client.")
-    if state.status is Status.BLOCKED and not origin.overrides_block:
+    if state.blocked and not origin.overrides_block:
         return refuse(state, Refusal.CERTIFICATE_BLOCKED, "The certificate is blocked; support can void it.")
     match target:
         case Hold():
@@ -79,13 +84,15 @@ def _void_capture(
     left = capture.amount - capture.voided
     if left == 0:
         return refuse(state, Refusal.OPERATION_ALREADY_VOIDED, "The capture was voided in full already.")
-    if state.status is Status.EXPIRED and now >= (state.expires_at or 0) + policy.void_after_expiry_ms:
+    expired = state.status is Status.EXPIRED
+    if expired and now >= (state.expires_at or 0) + policy.void_after_expiry_ms:
         detail = "The certificate expired too long ago for a void."
         return refuse(state, Refusal.CERTIFICATE_EXPIRED, detail)
     amount = left if command.amount is None else command.amount
     if amount > left:
         return _exceeds(state, amount, left)
-    records, after = advance(state, now, origin, r.CaptureVoided(version, amount, command.reason))
+    expires_at = now + policy.void_after_expiry_ms if expired else None
+    records, after = advance(state, now, origin, r.CaptureVoided(version, amount, command.reason, expires_at))
     return Decision(state=after, records=records)
 
 

@@ -85,6 +85,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
     captures: Map[int, Capture] = Map()
     next_lapse: int | None = None
     """No hold lapses before this; it may be early, never late."""
+    blocked: bool = False
+    """Outlives an expiry: the money of a void must not come back unblocked."""
 
     @property
     def available(self) -> int:
@@ -227,7 +229,8 @@ def _apply(state: Certificate, version: int, at: int, origin: Origin, body: r.An
                 version=version,
                 updated_at=at,
                 balance=balance,
-                status=_spendable(state.status, balance),
+                status=_spendable(state.status, balance) if body.expires_at is None else _alive(blocked=state.blocked),
+                expires_at=state.expires_at if body.expires_at is None else body.expires_at,
                 captures=state.captures.set(body.capture, replace(capture, voided=capture.voided + body.amount)),
             )
         case _:
@@ -255,7 +258,7 @@ def _apply_life(state: Certificate, version: int, at: int, origin: Origin, body:
         case r.Activated():
             return replace(
                 state,
-                status=Status.ACTIVE,
+                status=_spendable(Status.ACTIVE, body.denomination),
                 joined=True,
                 reserved_until=None,
                 currency=body.currency,
@@ -272,9 +275,9 @@ def _apply_life(state: Certificate, version: int, at: int, origin: Origin, body:
         case r.Expired():
             return replace(state, status=Status.EXPIRED, balance=state.balance - body.amount)
         case r.Blocked():
-            return replace(state, status=Status.BLOCKED)
+            return replace(state, status=Status.BLOCKED, blocked=True)
         case r.Unblocked():
-            return replace(state, status=_spendable(Status.ACTIVE, state.balance))
+            return replace(state, status=_spendable(Status.ACTIVE, state.balance), blocked=False)
         case r.CvcReissued():
             return replace(state, cvc=body.cvc)
         case _:
@@ -296,6 +299,11 @@ def _with_hold(state: Certificate, version: int, left: int, reason: Closed, *, c
     return replace(
         state, holds=holds, closed=state.closed.set(version, ClosedHold(reason, hold.client)), next_lapse=lapse
     )
+
+
+def _alive(*, blocked: bool) -> Status:
+    """Status of a certificate to which money came back after its expiry."""
+    return Status.BLOCKED if blocked else Status.ACTIVE
 
 
 def _spendable(status: Status, balance: int) -> Status:
