@@ -172,7 +172,8 @@ class Round:
         if decision.attempts is not None:
             draft.attempts = decision.attempts
         if decision.refused is not None:
-            return Answer(refused=decision.refused, version=state.version), 0
+            grant = certificate.issued(state, command)
+            return Answer(refused=decision.refused, version=state.version, grant=grant), 0
         state = self._record(draft, state, decision)
         if isinstance(command, _POINTED):
             answer = outcomes.from_record(state, decision.outcome)
@@ -261,7 +262,8 @@ def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer
             body = b""
         case _:
             body = views.encode(views.reservation(state))
-    return Answer(body=body, created=created, version=state.version)
+    grant = certificate.issued(state, command)
+    return Answer(body=body, created=created, version=state.version, grant=grant)
 
 
 def attempts_of(stored: bytes | None) -> Attempts:

@@ -4,5 +4,5 @@ Nothing in this package does I/O. It reads no clock, draws no random number, awa
 the other packages, so that every rule can be tested with three values: a state, a command and a time.
 
 Read in this order: :mod:`ledger.commands` (what can be asked), :mod:`ledger.records` (what can have happened),
-:mod:`ledger.certificate` and :mod:`ledger.redemption` (the rules), :mod:`ledger.order` (the sale and its payments).
+:mod:`ledger.certificate` (the rules of sale, redemption and refund), :mod:`ledger.order` (the plan and its payments).
 """

@@ -14,8 +14,8 @@ State = TypeVar("State")
 class Decision(Struct, Generic[State], frozen=True, kw_only=True):
     """What a command comes to.
 
-    ``records`` are to be appended, all or none, and lead from the state that was decided upon to ``state``. A refusal comes with no
-    records. Neither records nor refusal: what was asked holds already.
+    ``records`` are to be appended, all or none, and lead from the state that was decided upon to ``state``. A refusal
+    comes with no records. Neither records nor refusal: what was asked holds already.
     """
 
     state: State

@@ -1,7 +1,7 @@
 """What one entity owes another.
 
-An errand is never remembered on its own: it is derived from an entity's state, and is gone once the state says that it was
-done. So it survives a crash at any point, and doing it twice changes nothing.
+An errand is never remembered on its own: it is derived from an entity's state, and is gone once the state says that
+it was done. So it survives a crash at any point, and doing it twice changes nothing.
 """
 
 from msgspec import Struct
@@ -27,10 +27,14 @@ class Errand(Struct, frozen=True, array_like=True):
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """What an order answers to :class:`~ledger.commands.Allocate` and :class:`~ledger.commands.LapseAllocation`.
+    """What comes back for an errand.
 
-    ``planned`` and ``currency`` are ``None`` while the order is unknown. ``activate`` is the command that the
-    certificate is due at once because the line is paid already. ``retained``: the reservation has to stay.
+    From an order, to :class:`~ledger.commands.Allocate` and :class:`~ledger.commands.LapseAllocation`: ``planned``
+    and ``currency`` are ``None`` while the order is unknown. ``activate`` is the command that the certificate is due
+    at once because the line is paid already. ``retained``: the reservation has to stay.
+
+    From a certificate that is active already, whatever was asked of it: ``planned`` and ``currency`` as they were
+    issued.
     """
 
     planned: int | None = None
@@ -41,9 +45,15 @@ class Grant(Struct, frozen=True, array_like=True):
 
 def report(errand: Errand, refusal: str | None, grant: Grant | None) -> Report:
     """The report of ``errand`` to the entity that had it: with the plan that was told, or that was granted."""
-    plan = errand.command if isinstance(errand.command, Join) else grant
+    name = errand.name
+    plan: Join | Grant | None = grant
+    if isinstance(errand.command, Join | Release | Activate) and grant is not None:
+        # an earlier activation, whose own report was lost, has come before whatever the order wanted this time
+        name, refusal = "activate", None
+    elif isinstance(errand.command, Join):
+        plan = errand.command
     return Report(
-        errand=errand.name,
+        errand=name,
         line_id=errand.line_id,
         code=errand.code,
         refusal=refusal,

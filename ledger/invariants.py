@@ -1,19 +1,22 @@
-"""What must hold for every certificate after every record, as small functions.
+"""What must hold for every certificate and every order after every record, as small functions.
 
-Each looks at the whole history with the state that it led to, and says what is wrong in words; an empty list is what one wants to
-see. ``gift-ledger verify`` and the tests run all of them.
+Each looks at the whole history with the state that it led to, and says what is wrong in words; an empty list is what
+one wants to see. ``gift-ledger verify`` and the tests run all of them.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ledger import order
 from ledger import records as r
 from ledger.certificate import Certificate
+from ledger.order import Order
 from ledger.postings import balance, held, postings
 from ledger.records import Record, Status
 
 Invariant = Callable[[Certificate, Sequence[Record]], list[str]]
+OrderInvariant = Callable[[Order, Sequence[Record]], list[str]]
 
 
 def postings_sum_to_zero(_state: Certificate, history: Sequence[Record]) -> list[str]:
@@ -85,9 +88,11 @@ def nothing_voided_beyond_capture(_state: Certificate, history: Sequence[Record]
 
 
 def status_follows_balance(state: Certificate, _history: Sequence[Record]) -> list[str]:
-    """Active has money, Depleted, Cancelled and a code that is not sold have none."""
+    """Active has money, Expired none but for open holds; Depleted, Cancelled and a code that is not sold have none."""
     if state.status is Status.ACTIVE and state.balance == 0:
         return ["Active with a balance of 0"]
+    if state.status is Status.EXPIRED and state.available != 0:
+        return [f"Expired with {state.available} that was not written off"]
     if state.status not in {Status.ACTIVE, Status.BLOCKED, Status.EXPIRED} and state.balance != 0:
         return [f"{state.status or 'unknown'} with a balance of {state.balance}"]
     return []
@@ -106,3 +111,79 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
 def violations(state: Certificate, history: Sequence[Record]) -> list[str]:
     """Everything that is wrong with a certificate, in words; empty if nothing is."""
     return [wrong for invariant in INVARIANTS for wrong in invariant(state, history)]
+
+
+def versions_only_rise(_state: Order, history: Sequence[Record]) -> list[str]:
+    """The plan and the payments of each currency follow their versions; at one version a cancellation comes last."""
+    wrong = []
+    plan = (0, False)
+    payments: dict[str, int] = {}
+    for record in history:
+        match record.body:
+            case r.Placed() as body:
+                placed = (body.order_version, body.cancelled)
+                if placed <= plan:
+                    wrong.append(f"version {record.version}: the plan went from {plan[0]} to {body.order_version}")
+                plan = placed
+            case r.PaymentRecorded() as body:
+                paid = payments.get(body.currency)
+                if paid is not None and body.payment_version <= paid:
+                    wrong.append(f"version {record.version}: payments went from {paid} to {body.payment_version}")
+                payments[body.currency] = body.payment_version
+            case _:
+                pass
+    return wrong
+
+
+def nothing_activated_is_lost(state: Order, history: Sequence[Record]) -> list[str]:
+    """A line that was activated keeps its code and shows what was issued, whatever becomes of the order."""
+    wrong = []
+    for record in history:
+        body = record.body
+        if not isinstance(body, r.LineActivated):
+            continue
+        held = state.allocations.get(body.line_id)
+        if held is None or not held.activated or held.code != body.code:
+            wrong.append(f"line {body.line_id}: {body.code} was activated and is not there any more")
+        line = state.lines.get(body.line_id)
+        if body.denomination is not None and (line is None or line.planned != body.denomination):
+            wrong.append(f"line {body.line_id}: {body.denomination} was issued, the plan says otherwise")
+    return wrong
+
+
+def nothing_is_issued_unpaid(state: Order, history: Sequence[Record]) -> list[str]:
+    """What was issued on a line had been collected on it, with the order settled, at some time before."""
+    wrong = []
+    paid: dict[tuple[str, str | None], int] = {}
+    at = Order(order_id=state.order_id)
+    for record in history:
+        body = record.body
+        if isinstance(body, r.LineActivated) and body.denomination is not None:
+            most = paid.get((body.line_id, body.currency), 0)
+            if most < body.denomination:
+                wrong.append(f"line {body.line_id}: {body.denomination} was issued, {most} was collected")
+        at = order.evolve(at, record)
+        if at.settled:
+            for line_id in at.lines:
+                key = (line_id, at.currency)
+                paid[key] = max(paid.get(key, 0), at.collected(line_id))
+    return wrong
+
+
+def one_line_a_code(state: Order, _history: Sequence[Record]) -> list[str]:
+    """A code stands on one line only."""
+    lines = Counter(held.code for held in state.allocations.values())
+    return [f"{code} is on {count} lines" for code, count in lines.items() if count > 1]
+
+
+ORDER_INVARIANTS: Final[tuple[OrderInvariant, ...]] = (
+    versions_only_rise,
+    nothing_activated_is_lost,
+    nothing_is_issued_unpaid,
+    one_line_a_code,
+)
+
+
+def order_violations(state: Order, history: Sequence[Record]) -> list[str]:
+    """Everything that is wrong with an order, in words; empty if nothing is."""
+    return [wrong for invariant in ORDER_INVARIANTS for wrong in invariant(state, history)]

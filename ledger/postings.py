@@ -1,7 +1,7 @@
 """Double entry: every record that moves money, as postings that sum to zero.
 
-What the retailer owes on a certificate stands in two accounts, what is available and what is held. Money comes from the order's
-payments, goes out as redemption, comes back by voids, and what expires is breakage.
+What the retailer owes on a certificate stands in two accounts, what is available and what is held. Money comes from
+the order's payments, goes out as redemption, comes back by voids, and what expires is breakage.
 """
 
 from enum import StrEnum
@@ -33,7 +33,7 @@ class Posting(Struct, frozen=True, array_like=True):
 _LIABILITY: Final = (Account.AVAILABLE, Account.HELD)
 
 
-def postings(record: Record) -> tuple[Posting, ...]:
+def postings(record: Record) -> tuple[Posting, ...]:  # noqa: PLR0911 - one for each kind of record
     """Postings of one record; empty if it moves no money."""
     body = record.body
     match body:

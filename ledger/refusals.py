@@ -1,8 +1,8 @@
 """Every way in which the ledger says no.
 
 A refusal is a value, not an exception: it changes nothing and is as much an outcome as success. The names are part of
-the HTTP contract. Where several would apply, the first in the order written down in :mod:`ledger.redemption`,
-:mod:`ledger.certificate` or :mod:`ledger.order` is the one given.
+the HTTP contract. Where several would apply, the first in the order written down in the modules of
+:mod:`ledger.certificate` and in :mod:`ledger.order.decide` is the one given.
 """
 
 from enum import StrEnum

@@ -6,6 +6,7 @@ rules by which a command becomes records: :mod:`~ledger.certificate.sale`, :mod:
 """
 
 from ledger.certificate.decide import decide
+from ledger.certificate.sale import issued
 from ledger.certificate.state import (
     Capture,
     Certificate,
@@ -30,5 +31,6 @@ __all__ = [
     "due",
     "errands",
     "evolve",
+    "issued",
     "next_due",
 ]

@@ -1,6 +1,7 @@
 """From a command to records: the one entrance to a certificate's rules."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -12,7 +13,8 @@ from ledger.commands import SYSTEM, Origin
 from ledger.decision import Decision
 from ledger.policy import DEFAULT_POLICY, Policy
 
-_RULES: Final = {
+_Rule = Callable[[Certificate, Any, Origin, int, Policy, Attempts], Decision[Certificate]]
+_RULES: Final[dict[type[c.Command], _Rule]] = {
     c.Authorize: redemption.authorize,
     c.Capture: redemption.capture,
     c.Inquire: redemption.inquire,

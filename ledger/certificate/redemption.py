@@ -3,8 +3,8 @@
 Order of precedence of the refusals.
 
 Authorize and inquire, where a CVC is required: ``RateLimited``, ``CertificateRefused``. Where it is optional:
-``RateLimited`` (only if one is given), ``CertificateNotFound``, ``CvcMismatch``. Then, for an authorization, ``CertificateNotActive``,
-``CertificateBlocked``, ``CertificateExpired``, ``CurrencyMismatch``, ``InsufficientFunds``.
+``RateLimited`` (only if one is given), ``CertificateNotFound``, ``CvcMismatch``. Then, for an authorization,
+``CertificateNotActive``, ``CertificateBlocked``, ``CertificateExpired``, ``CurrencyMismatch``, ``InsufficientFunds``.
 
 Capture: ``AuthorizationNotFound``, ``Forbidden``, ``AuthorizationAlreadyCaptured``, ``AuthorizationVoided``,
 ``AuthorizationExpired``, ``CaptureExceedsAuthorization``.
@@ -71,8 +71,9 @@ def check_cvc(
 ) -> Decision[Certificate]:
     """Whether the caller may know anything about the code.
 
-    Where the CVC is required every reason to refuse gives the same answer, and costs the same: a wrong CVC is counted for an unknown
-    code, and a right one for a certificate that is not active is counted as wrong, or the count itself would tell them apart.
+    Where the CVC is required every reason to refuse gives the same answer, and costs the same: a wrong CVC is counted
+    for an unknown code, and a right one for a certificate that is not active is counted as wrong, or the count itself
+    would tell them apart.
     """
     if cvc is not None and (wait := seconds_locked(attempts, now)):
         detail = f"Too many wrong CVCs; try again in {wait} s."

@@ -7,8 +7,9 @@ the certificate's own state says what is still to be done (:func:`ledger.certifi
 from ledger import records as r
 from ledger.attempts import Attempts
 from ledger.certificate.state import Certificate, advance
-from ledger.commands import Activate, Join, Origin, Release, Report, Reserve
+from ledger.commands import Activate, AnyCommand, Join, Origin, Release, Report, Reserve
 from ledger.decision import Decision, refuse
+from ledger.errands import Grant
 from ledger.policy import Policy
 from ledger.records import Status
 from ledger.refusals import Refusal
@@ -83,17 +84,27 @@ def activate(
     return Decision(state=after, records=records, message=command.cvc.message)
 
 
+def issued(state: Certificate, command: AnyCommand) -> Grant | None:
+    """What the order is told besides the outcome of its errand: that its line was issued already, and with what."""
+    if not isinstance(command, Join | Release | Activate) or state.activation is None:
+        return None
+    return Grant(state.denomination, state.currency) if state.sold_to(command.order_id, command.line_id) else None
+
+
 def report(
     state: Certificate, command: Report, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
-    """What the order answered: the line holds the code, or does not; the reservation may lapse, or stays."""
+    """What the order answered: the line holds the code, or does not; the reservation may lapse, or stays.
+
+    A code that has joined its line leaves it only by the order's word; a refusal that was overtaken by it changes
+    nothing.
+    """
     if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id):
         return Decision(state=state)
     body: r.AnyBody | None = None
-    if command.refusal is not None:
-        body = r.Released(command.refusal)
-    elif command.errand == "allocate" and not state.joined:
-        body = r.Joined(command.planned, command.currency)
+    if command.errand == "allocate" and not state.joined:
+        refused = command.refusal is not None
+        body = r.Released(command.refusal or "") if refused else r.Joined(command.planned, command.currency)
     elif command.errand == "lapse_allocation" and state.reserved_until is not None and state.reserved_until <= now:
         body = r.Kept() if command.retained else r.Released("lapsed")
     if body is None:

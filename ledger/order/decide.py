@@ -1,8 +1,12 @@
 """The order's rules.
 
-``All_SalesOrder`` and ``All_Payments`` may come twice, late and in any order; each carries a version, and the highest wins. Order of
-precedence of an allocation: ``OrderCancelled``, ``OrderLineNotFound``, ``OrderLineAlreadyAllocated``.
+``All_SalesOrder`` and ``All_Payments`` may come twice, late and in any order; each carries a version, and the highest
+wins. Order of precedence of an allocation: ``OrderCancelled``, ``OrderLineNotFound``, ``OrderLineAlreadyAllocated``,
+``CodeAlreadySold``.
 """
+
+from collections.abc import Callable
+from typing import Any, Final
 
 from ledger import commands as c
 from ledger import records as r
@@ -19,22 +23,13 @@ def decide(
 ) -> Decision[Order]:
     """What ``command`` comes to; ``now`` in milliseconds."""
     now = max(now, state.updated_at)
-    match command:
-        case c.Place():
-            return _place(state, command, origin, now)
-        case c.RecordPayment():
-            return _record_payment(state, command, origin, now)
-        case c.Allocate():
-            return _allocate(state, command, origin, now)
-        case c.LapseAllocation():
-            return _lapse(state, command, origin, now)
-        case c.Report():
-            return _report(state, command, origin, now)
-        case c.Tick() | c.Look():
-            return Decision(state=state)
-        case _:
-            message = f"{type(command).__name__} is not an order's command"
-            raise TypeError(message)
+    if isinstance(command, c.Tick | c.Look):
+        return Decision(state=state)
+    rule = _RULES.get(type(command))
+    if rule is None:
+        message = f"{type(command).__name__} is not an order's command"
+        raise TypeError(message)
+    return rule(state, command, origin, now)
 
 
 def grant(state: Order, line_id: str, *, retained: bool = False) -> Grant:
@@ -60,9 +55,8 @@ def _place(state: Order, command: c.Place, origin: Origin, now: int) -> Decision
 def _record_payment(state: Order, command: c.RecordPayment, origin: Origin, now: int) -> Decision[Order]:
     if state.currency is not None and command.currency != state.currency:
         return _contradiction(state, command.currency)
-    # a payment that came before its order and contradicts it gives way to any payment that does not
-    contradicts = state.payment is not None and state.known and state.payment.currency != state.currency
-    if state.payment is not None and not contradicts and command.payment_version <= state.payment.version:
+    latest = state.payments.get(command.currency)
+    if latest is not None and command.payment_version <= latest.version:
         return Decision(state=state)
     body = r.PaymentRecorded(
         command.payment_version,
@@ -76,7 +70,9 @@ def _record_payment(state: Order, command: c.RecordPayment, origin: Origin, now:
     return _accept(state, now, origin, body)
 
 
-def _allocate(state: Order, command: c.Allocate, origin: Origin, now: int) -> Decision[Order]:
+def _allocate(  # noqa: PLR0911 - one for each refusal
+    state: Order, command: c.Allocate, origin: Origin, now: int
+) -> Decision[Order]:
     allocation = state.allocations.get(command.line_id)
     if allocation is not None and allocation.code == command.code and allocation.activated:
         return Decision(state=state)
@@ -86,6 +82,8 @@ def _allocate(state: Order, command: c.Allocate, origin: Origin, now: int) -> De
         return refuse(state, Refusal.ORDER_LINE_NOT_FOUND, "The order has no such certificate line.")
     if allocation is not None and allocation.code != command.code:
         return refuse(state, Refusal.ORDER_LINE_ALREADY_ALLOCATED, "The line has another code already.")
+    if state.line_of(command.code) not in {None, command.line_id}:
+        return refuse(state, Refusal.CODE_ALREADY_SOLD, "The code is on another line of the order.")
     if allocation is not None or command.probe:
         return Decision(state=state)
     bodies: list[r.AnyBody] = [r.LineAllocated(command.line_id, command.code)]
@@ -98,9 +96,11 @@ def _allocate(state: Order, command: c.Allocate, origin: Origin, now: int) -> De
 
 def _lapse(state: Order, command: c.LapseAllocation, origin: Origin, now: int) -> Decision[Order]:
     allocation = state.allocations.get(command.line_id)
-    if allocation is None or allocation.code != command.code:
-        return Decision(state=state)
-    if allocation.activated or state.collected(command.line_id) > 0:
+    paid = state.collected(command.line_id) > 0
+    if allocation is None and paid and not state.closed_to(command.line_id) and state.line_of(command.code) is None:
+        # whatever took the code off the line, the certificate is still reserved for it: who paid gets what he paid for
+        return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code))
+    if allocation is None or allocation.code != command.code or allocation.activated or paid:
         return Decision(state=state)
     return _accept(state, now, origin, r.LineReleased(command.line_id, command.code, "lapsed"))
 
@@ -115,18 +115,21 @@ def _report(state: Order, command: c.Report, origin: Origin, now: int) -> Decisi
     allocation = state.allocations.get(command.line_id)
     if allocation is None or allocation.code != command.code or allocation.activated:
         return Decision(state=state)
-    line = state.lines.get(command.line_id)
     body: r.AnyBody
-    if command.refusal is None and command.errand == "release":
-        body = r.LineReleased(command.line_id, command.code, "released")
-    elif command.refusal is None and command.errand == "activate":
-        body = r.LineActivated(command.line_id, command.code)
-    elif command.refusal is None and command.errand == "join" and line is not None and command.planned is not None:
-        body = r.LinePlanTold(command.line_id, command.planned, command.currency or "")
-    elif command.refusal == Refusal.CODE_ALREADY_SOLD and command.errand == "release":
-        body = r.LineActivated(command.line_id, command.code)
-    else:
-        body = r.LineStuck(command.line_id, command.code, command.errand, command.refusal or "")
+    match command.errand, command.refusal:
+        case ("activate", None) | ("release", Refusal.CODE_ALREADY_SOLD):
+            body = r.LineActivated(command.line_id, command.code, command.planned, command.currency)
+        case "join", None:
+            if command.planned is None or command.currency is None:
+                return Decision(state=state)
+            body = r.LinePlanTold(command.line_id, command.planned, command.currency)
+        case "release", None:
+            body = r.LineReleased(command.line_id, command.code, "released")
+        case _, Refusal.CERTIFICATE_NOT_FOUND:
+            # the certificate was given back, perhaps sold to another order since: the line is free for another code
+            body = r.LineReleased(command.line_id, command.code, "not reserved")
+        case _:
+            body = r.LineStuck(command.line_id, command.code, command.errand, command.refusal or "")
     return _accept(state, now, origin, body)
 
 
@@ -137,3 +140,13 @@ def _accept(state: Order, now: int, origin: Origin, *bodies: r.AnyBody) -> Decis
 
 def _contradiction(state: Order, currency: str) -> Decision[Order]:
     return refuse(state, Refusal.CURRENCY_MISMATCH, f"The order is in {state.currency}, the event in {currency}.")
+
+
+_Rule = Callable[[Order, Any, Origin, int], Decision[Order]]
+_RULES: Final[dict[type[c.Command], _Rule]] = {
+    c.Place: _place,
+    c.RecordPayment: _record_payment,
+    c.Allocate: _allocate,
+    c.LapseAllocation: _lapse,
+    c.Report: _report,
+}

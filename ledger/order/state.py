@@ -64,7 +64,8 @@ class Order(Struct, frozen=True, kw_only=True):
     currency: str | None = None
     lines: dict[str, Line] = {}
     allocations: dict[str, Allocation] = {}
-    payment: Payment | None = None
+    payments: dict[str, Payment] = {}
+    """The latest by currency: before the order's event comes, nobody knows which of them contradicts it."""
 
     @property
     def known(self) -> bool:
@@ -72,23 +73,35 @@ class Order(Struct, frozen=True, kw_only=True):
         return self.order_version > 0
 
     @property
+    def payment(self) -> Payment | None:
+        """The latest payment in the order's currency; before the order is known, the latest of all."""
+        if self.currency is not None:
+            return self.payments.get(self.currency)
+        return max(self.payments.values(), key=lambda payment: payment.version, default=None)
+
+    @property
     def settled(self) -> bool:
-        """Paid in full, in the order's currency."""
-        return (
-            self.payment is not None
-            and self.payment.settled
-            and self.payment.outstanding == 0
-            and self.payment.currency == self.currency
-        )
+        """Paid in full: by its flag and by what is outstanding, which have to agree."""
+        payment = self.payment
+        return self.known and payment is not None and payment.settled and payment.outstanding == 0
 
     def collected(self, line_id: str) -> int:
         """What was collected on a line so far, in minor units."""
-        return self.payment.collected.get(line_id, 0) if self.payment else 0
+        payment = self.payment
+        return payment.collected.get(line_id, 0) if payment else 0
+
+    def line_of(self, code: str) -> str | None:
+        """The line that has ``code``."""
+        return next((line_id for line_id, held in self.allocations.items() if held.code == code), None)
 
     def covered(self, line_id: str) -> bool:
         """Whether what was collected pays for the plan."""
         line = self.lines.get(line_id)
         return line is not None and self.collected(line_id) >= line.planned
+
+    def closed_to(self, line_id: str) -> bool:
+        """Whether nothing is to be sold on a line: the order is cancelled, or is known and does not have it."""
+        return self.cancelled or (self.known and line_id not in self.lines)
 
     def line_status(self, line_id: str) -> LineStatus:
         """Where a line stands."""
@@ -97,7 +110,7 @@ class Order(Struct, frozen=True, kw_only=True):
             return LineStatus.ACTIVATED
         if allocation is not None and allocation.stuck is not None:
             return LineStatus.STUCK
-        if self.cancelled or (self.known and line_id not in self.lines):
+        if self.closed_to(line_id):
             return LineStatus.CANCELLED
         if self.settled and not self.covered(line_id):
             return LineStatus.COVERAGE_SHORT
@@ -171,7 +184,7 @@ def next_due(state: Order, policy: Policy) -> int | None:
     return state.updated_at + policy.errand_retry_ms if errands(state, state.updated_at) else None
 
 
-def _apply(state: Order, body: r.AnyBody) -> Order:
+def _apply(state: Order, body: r.AnyBody) -> Order:  # noqa: PLR0911 - one for each kind of record
     match body:
         case r.Placed():
             return replace(
@@ -186,7 +199,7 @@ def _apply(state: Order, body: r.AnyBody) -> Order:
             payment = Payment(
                 body.payment_version, body.currency, body.captured, body.outstanding, body.settled, body.collected
             )
-            return replace(state, payment=payment)
+            return replace(state, payments=state.payments | {payment.currency: payment})
         case r.LineAllocated():
             return _with(state, body.line_id, Allocation(body.code))
         case r.LineReleased():
@@ -196,7 +209,7 @@ def _apply(state: Order, body: r.AnyBody) -> Order:
             told = (body.planned, body.currency)
             return _with(state, body.line_id, replace(state.allocations[body.line_id], told=told))
         case r.LineActivated():
-            return _with(state, body.line_id, replace(state.allocations[body.line_id], activated=True))
+            return _with(_issued(state, body), body.line_id, replace(state.allocations[body.line_id], activated=True))
         case r.LineStuck():
             return _with(state, body.line_id, replace(state.allocations[body.line_id], stuck=body.refusal))
         case _:
@@ -210,7 +223,15 @@ def _planned(state: Order, body: r.Placed) -> dict[str, Line]:
     lines = {line.line_id: Line(line.planned, line.recipient) for line in body.lines if line.line_id not in issued}
     if body.cancelled and not body.lines:
         lines = {line_id: line for line_id, line in state.lines.items() if line_id not in issued}
-    return {line_id: state.lines[line_id] for line_id in issued} | lines
+    return {line_id: line for line_id, line in state.lines.items() if line_id in issued} | lines
+
+
+def _issued(state: Order, body: r.LineActivated) -> Order:
+    """The line shows what was issued, even if the plan has changed or lost the line since."""
+    if body.denomination is None:
+        return state
+    line = state.lines.get(body.line_id)
+    return replace(state, lines=state.lines | {body.line_id: Line(body.denomination, line.recipient if line else None)})
 
 
 def _with(state: Order, line_id: str, allocation: Allocation) -> Order:
