@@ -83,9 +83,9 @@ class Client(Struct, frozen=True, kw_only=True):
     def origin(self, entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
         """What the ledger is told about who asks.
 
-        The fingerprint, by which a key that is used again for something else is recognised, covers the entity and the command as
-        the ledger gets it. So no digit of a CVC goes into it, only its keyed digest: it is stored for a day, and four digits
-        are guessed from a plain digest at once.
+        The fingerprint, by which a key that is used again for something else is recognised, covers the entity and the
+        command as the ledger gets it. So no digit of a CVC goes into it, only its keyed digest: it is stored for a day,
+        and four digits are guessed from a plain digest at once.
         """
         if idempotency_key is None:
             key = fingerprint = b""

@@ -44,7 +44,8 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: in
     """The whole body.
 
     Raises:
-        ProblemError: 413 ``RequestTooLarge`` as soon as that is known; 408 ``RequestTimeout`` if the rest does not come.
+        ProblemError: 413 ``RequestTooLarge`` as soon as that is known; 408 ``RequestTimeout`` if the rest does not
+            come.
     """
     length = headers.get(b"content-length")
     if length is not None and (len(length) > _LENGTH_DIGITS_MAX or (length.isdigit() and int(length) > bytes_max)):

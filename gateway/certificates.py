@@ -2,8 +2,8 @@
 
 All of a call is in :meth:`Certificates.post`, whichever way the request came: past Litestar or through it.
 
-Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key`` and the code, 415, 413,
-408, 400 for the body, and then what the ledger says.
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key`` and the code,
+415, 413, 408, 400 for the body, and then what the ledger says.
 """
 
 import asyncio

@@ -1,13 +1,14 @@
 """The front of the gateway: what every request passes, and the short way of the calls that come by the thousand.
 
-Routing, dependency injection and response objects cost more than a till's whole authorization. So the calls in :data:`HOT` are
-recognised here and answered at once, by the function that Litestar's handlers call as well; all else goes to Litestar.
+Routing, dependency injection and response objects cost more than a till's whole authorization. So the calls in
+:data:`HOT` are recognised here and answered at once, by the function that Litestar's handlers call as well; all else
+goes to Litestar.
 """
 
-import logging
 from time import perf_counter
-from typing import Final
+from typing import Final, cast
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from gateway.access import Call
@@ -19,8 +20,8 @@ from gateway.problems import problem
 from gateway.reply import send_reply
 
 HOT: Final = {call.value: call for call in (Call.AUTHORIZE, Call.CAPTURE, Call.VOID)}
-
-_logger = logging.getLogger(__name__)
+HEALTH: Final = "/health/"
+"""Answered however many requests are under way: a gateway that is only busy must not be restarted for it."""
 
 
 class Front:
@@ -53,7 +54,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand on what is not HTTP."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._rest(scope, receive, send)
             return
         exchange = Exchange(scope)
@@ -63,7 +64,7 @@ class Front:
         metrics.in_flight += 1
         status = 0
         try:
-            if metrics.in_flight > self._in_flight_max:
+            if metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
                 error = ProblemError(Fault.OVERLOADED, "Too many requests are under way; nothing happened. Try again.")
                 reply = problem(exchange, error)
             elif scope["method"] == "POST" and (target := self._target(scope["path"])) is not None:
@@ -92,9 +93,6 @@ class Front:
         """Have Litestar answer; gives the status. HEAD is GET without the body."""
         status = 0
         bodiless = scope["method"] == "HEAD"
-        passed: HTTPScope = {**scope, SCOPE_KEY: exchange}  # type: ignore[misc]
-        if bodiless:
-            passed["method"] = "GET"
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -106,7 +104,7 @@ class Front:
             await send(message)
 
         try:
-            await self._rest(passed, receive, sending)
+            await self._rest(cast("HTTPScope", {**scope, SCOPE_KEY: exchange}), receive, sending)
         except Exception as error:
             if status:
                 raise  # the response is on its way: the server closes the connection

@@ -1,5 +1,157 @@
-"""Litestar's routes: certificates and orders.
+"""Litestar's routes.
 
-The POST handlers hand on to :meth:`~gateway.certificates.Certificates.post`, which takes the request from there: three of them
-are usually answered before they get here (:mod:`gateway.front`).
+The POST handlers hand on to :meth:`~gateway.certificates.Certificates.post`, which takes the request from there: three
+of them are usually answered before they get here (:mod:`gateway.front`). The GET handlers stand behind
+:class:`Admission`.
 """
+
+from typing import Annotated, Any, Final
+
+from litestar import HttpMethod, Request, Router, post, route
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, QueryParameter
+from prometheus_client import CollectorRegistry
+
+from gateway.access import Call, Client
+from gateway.certificates import Certificates, admit
+from gateway.keyring import Keyring
+from gateway.metrics import CONTENT_TYPE, exposition
+from gateway.raw import Raw, exchange_of
+from gateway.readiness import LIVE, ReadinessCheck
+from gateway.reads import Reads
+from gateway.reply import NO_STORE, Reply
+
+READ: Final = (HttpMethod.GET, HttpMethod.HEAD)
+"""HEAD is GET without the body, which the front leaves out."""
+CALL: Final = "call"
+"""Option of a handler that names its call, by which :class:`Admission` knows who may come in."""
+
+Asked = Request[Any, Any, Any]
+Admitted = Request[Client, Any, Any]
+
+
+class Admission:
+    """Guard of the GET calls: lets in whoever may use the call, before anything else of the request is looked at."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Make the client the connection's user.
+
+        Raises:
+            ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``; 503 while keys cannot be checked.
+        """
+        call = handler.opt.get(CALL)
+        if call is not None:  # Litestar's own answers to OPTIONS are for everybody
+            connection.scope["user"] = await admit(self._keyring, exchange_of(connection), call)
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+
+@post("/certificates/{code:str}/authorize")
+async def authorize(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Reserve a code for an order line, or set money aside on a certificate."""
+    return Raw(await certificates.post(exchange_of(request), Call.AUTHORIZE, code, request.receive))
+
+
+@post("/certificates/{code:str}/capture")
+async def capture(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Take money from an authorization."""
+    return Raw(await certificates.post(exchange_of(request), Call.CAPTURE, code, request.receive))
+
+
+@post("/certificates/{code:str}/void")
+async def void(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Undo an authorization, a capture or an activation."""
+    return Raw(await certificates.post(exchange_of(request), Call.VOID, code, request.receive))
+
+
+@post("/certificates/{code:str}/balance")
+async def balance(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Tell the balance."""
+    return Raw(await certificates.post(exchange_of(request), Call.BALANCE, code, request.receive))
+
+
+@post("/certificates/{code:str}/block")
+async def block(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Stop redemption."""
+    return Raw(await certificates.post(exchange_of(request), Call.BLOCK, code, request.receive))
+
+
+@post("/certificates/{code:str}/unblock")
+async def unblock(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Allow redemption again."""
+    return Raw(await certificates.post(exchange_of(request), Call.UNBLOCK, code, request.receive))
+
+
+@post("/certificates/{code:str}/cvc")
+async def cvc(request: Asked, code: FromPath[str], certificates: NamedDependency[Certificates]) -> Raw:
+    """Send a new CVC to the recipient."""
+    return Raw(await certificates.post(exchange_of(request), Call.CVC, code, request.receive))
+
+
+# --- reads -----------------------------------------------------------------------------------------------------------
+
+
+@route("/certificates/{code:str}", http_method=READ, opt={CALL: Call.CERTIFICATE})
+async def certificate(
+    request: Admitted,
+    code: FromPath[str],
+    reads: NamedDependency[Reads],
+    as_of: Annotated[str | None, QueryParameter(name="asOf")] = None,
+) -> Raw:
+    """Tell the state of a certificate."""
+    return Raw(await reads.certificate(exchange_of(request), request.user, code, as_of))
+
+
+@route("/certificates/{code:str}/operations", http_method=READ, opt={CALL: Call.OPERATIONS})
+async def operations(
+    request: Admitted,
+    code: FromPath[str],
+    reads: NamedDependency[Reads],
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> Raw:
+    """Tell a page of a certificate's history."""
+    return Raw(await reads.operations(exchange_of(request), request.user, code, after, limit))
+
+
+# ``path``: an order id may hold a slash, which comes percent-encoded and reaches Litestar decoded
+@route("/orders/{order_id:path}", http_method=READ, opt={CALL: Call.ORDER})
+async def order(request: Admitted, reads: NamedDependency[Reads]) -> Raw:
+    """Tell the allocation of an order."""
+    return Raw(await reads.order(exchange_of(request), request.user, request.scope["raw_path"]))
+
+
+@route("/metrics", http_method=READ, opt={CALL: Call.METRICS})
+async def metrics(registry: NamedDependency[CollectorRegistry]) -> Raw:
+    """Tell the metrics."""
+    return Raw(Reply(200, ((b"content-type", CONTENT_TYPE), NO_STORE), exposition(registry)))
+
+
+# --- for everybody ---------------------------------------------------------------------------------------------------
+
+
+@route("/health/live", http_method=READ)
+async def live() -> Raw:
+    """Tell that the process answers."""
+    return Raw(LIVE)
+
+
+@route("/health/ready", http_method=READ)
+async def ready(readiness: NamedDependency[ReadinessCheck]) -> Raw:
+    """Tell whether the service can work."""
+    return Raw(await readiness.reply())
+
+
+def routes(keyring: Keyring) -> list[Router | HTTPRouteHandler]:
+    """All routes of the gateway."""
+    behind_the_guard = Router(
+        "/", guards=[Admission(keyring)], route_handlers=[certificate, operations, order, metrics]
+    )
+    in_the_open = [live, ready]
+    return [authorize, capture, void, balance, block, unblock, cvc, behind_the_guard, *in_the_open]

@@ -23,9 +23,10 @@ _logger = logging.getLogger(__name__)
 class Keyring:
     """Tells the client of an ``Authorization`` header by one look into a dictionary.
 
-    An owned task reads the keys again every ``keys_refresh_seconds``, so that a revoked key ends. An unknown key has them read at
-    once, since it may be new, but all unknown keys together no more often than ``keys_refresh_seconds_min``. Keys that could
-    not be read for ``keys_stale_seconds_max`` are forgotten: 503 rather than a revoked key that works.
+    An owned task reads the keys again every ``keys_refresh_seconds``, so that a revoked key ends. An unknown key has
+    them read at once, since it may be new, but all unknown keys together no more often than
+    ``keys_refresh_seconds_min``. Keys that could not be read for ``keys_stale_seconds_max`` are forgotten: 503 rather
+    than a revoked key that works.
     """
 
     def __init__(self, store: KeyStore, settings: GatewaySettings) -> None:

@@ -1,7 +1,7 @@
 """What the gateway counts of itself, for Prometheus.
 
-The counts are plain numbers that requests add to (one thread, one loop); the library's metrics are made of them when they are
-asked for, so that a request does not pay for locks.
+The counts are plain numbers that requests add to (one thread, one loop); the library's metrics are made of them when
+they are asked for, so that a request does not pay for locks.
 """
 
 from bisect import bisect_left

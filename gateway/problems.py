@@ -8,12 +8,12 @@ import logging
 from typing import Final
 
 import msgspec
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from msgspec import Struct
 
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from gateway.exchange import Exchange
-from gateway.faults import Code, Fault, FieldError, ProblemError, invalid, invalid_fields
+from gateway.faults import Code, Fault, FieldError, ProblemError
 from gateway.reply import REPLAYED, Header, Reply
 from ledger.refusals import Refusal, Refused
 from persistence.errors import (
@@ -160,8 +160,6 @@ def _told(error: Exception) -> ProblemError:
             return _method_not_allowed(error)
         case NotFoundException():
             return ProblemError(Refusal.NOT_FOUND, "There is nothing at this address.")
-        case ValidationException():
-            return _validation(error)
         case HTTPException() if 400 <= error.status_code < 500:  # noqa: PLR2004
             return ProblemError(Fault.INVALID_REQUEST, error.detail)
         case _:
@@ -171,18 +169,6 @@ def _told(error: Exception) -> ProblemError:
 
 
 def _method_not_allowed(error: MethodNotAllowedException) -> ProblemError:
-    methods = set((error.headers or {}).get("allow", "").split(", "))
-    if "GET" in methods:
-        methods.add("HEAD")
-    allow = ", ".join(sorted(methods))
+    allow = ", ".join(sorted((error.headers or {}).get("allow", "").split(", ")))
     detail = f"This address takes {allow}."
     return ProblemError(Fault.METHOD_NOT_ALLOWED, detail, headers=((b"allow", allow.encode()),))
-
-
-def _validation(error: ValidationException) -> ProblemError:
-    """Litestar's own: a query parameter or a part of the path that has the wrong form."""
-    found = error.extra if isinstance(error.extra, list) else []
-    errors = tuple(
-        FieldError(str(item.get("key", "")), str(item.get("message", ""))) for item in found if isinstance(item, dict)
-    )
-    return invalid_fields(errors) if errors else invalid("", error.detail)

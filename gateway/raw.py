@@ -1,22 +1,21 @@
 """Litestar's side of a :class:`~gateway.reply.Reply`."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from litestar import Request, Response
+from litestar import Response
+from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from gateway.exchange import SCOPE_KEY, Exchange
 from gateway.reply import Reply, send_reply
 
-T = TypeVar("T")
 
-
-class Raw(Response[T]):
-    """A reply that goes out as it is. ``T``, what its body shows, is for the OpenAPI document."""
+class Raw(Response[None]):
+    """A reply that goes out as it is."""
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__(content=None)  # type: ignore[arg-type]
+        super().__init__(content=None)
         self.reply: Final = reply
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:  # noqa: ANN401 - Litestar's signature
@@ -33,7 +32,7 @@ class _Sender(ASGIResponse):
         await send_reply(self._reply, (), send)
 
 
-def exchange_of(request: Request[Any, Any, Any]) -> Exchange:
+def exchange_of(request: ASGIConnection[Any, Any, Any, Any]) -> Exchange:
     """The exchange that the front has put into the scope."""
     exchange: Exchange = request.scope[SCOPE_KEY]  # type: ignore[typeddict-item]
     return exchange

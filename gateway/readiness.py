@@ -7,14 +7,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway.keyring import Keyring
-from gateway.reply import JSON, Reply
+from gateway.reply import JSON, NO_STORE, Reply
 from gateway.services import Component, Condition, Health, Services
 from gateway.settings import GatewaySettings
 
-LIVE: Final = Reply(200, (JSON, (b"cache-control", b"no-store")), b'{"status":"ok"}')
+LIVE: Final = Reply(200, (JSON, NO_STORE), b'{"status":"ok"}')
 """The process answers: that is all that liveness says."""
 
-_NO_STORE: Final = (b"cache-control", b"no-store")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -45,7 +44,7 @@ class ReadinessCheck:
                 self._known_at = asyncio.get_running_loop().time()
             known = self._known
         status = 503 if known.status is Condition.DOWN else 200
-        return Reply(status, (JSON, _NO_STORE), _encoder.encode(known))
+        return Reply(status, (JSON, NO_STORE), _encoder.encode(known))
 
     async def _ask(self) -> Health:
         try:

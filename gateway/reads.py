@@ -4,6 +4,7 @@ import asyncio
 import re
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,8 @@ from gateway.exchange import Exchange
 from gateway.faults import ProblemError, invalid
 from gateway.headers import entity_tag, matches
 from gateway.problems import refused
-from gateway.reply import JSON, Reply
+from gateway.reply import JSON, NO_STORE, Reply
+from gateway.requests import IDENTIFIER_CHARACTERS_MAX
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from ledger import views
@@ -32,11 +34,13 @@ from persistence.log import PAGE_MAX, Log
 NOT_MODIFIED: Final = 304
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
-ORDER_ID_CHARACTERS_MAX: Final = 64
+AFTER_MAX: Final = 2**53 - 1
+"""The largest whole number that every reader of JSON can hold; no version comes near it."""
 
 _REVALIDATE: Final = (b"cache-control", b"private, no-cache")
-_NO_STORE: Final = (b"cache-control", b"no-store")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]{1,16}")
+_ORDER_ID: Final = re.compile(rb"[!-~]{1,%d}" % IDENTIFIER_CHARACTERS_MAX)
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -66,25 +70,27 @@ class Reads:
             return _tagged(exchange, state.version, views.encode(views.certificate(state)))
         return await self._look(exchange, client, certificate_entity(code))
 
-    async def operations(self, exchange: Exchange, client: Client, code: str, after: int, limit: int) -> Reply:
+    async def operations(
+        self, exchange: Exchange, client: Client, code: str, after: str | None, limit: str | None
+    ) -> Reply:
         """A page of a certificate's history."""
         code = certificate_code(code)
+        first = 0 if after is None else whole_number("after", after, 0, AFTER_MAX)
+        size = LIMIT_DEFAULT if limit is None else whole_number("limit", limit, 1, LIMIT_MAX)
         entity = certificate_entity(code)
         async with asyncio.timeout(self._settings.deadline_seconds):
             answer = await self._ask(client, entity)
             if answer.refused is not None:
                 return refused(exchange, answer.refused)
-            stored = await self._services.log.history(entity, after, limit + 1)
-        records = [codec.decode(record) for record in stored[:limit]]
+            stored = await self._services.log.history(entity, first, size + 1)
+        records = [codec.decode(record) for record in stored[:size]]
         currency = _shown.decode(answer.body).currency
-        page = views.history(code, records, currency, more=len(stored) > limit)
-        return Reply(OK, (JSON, _NO_STORE), views.encode(page))
+        page = views.history(code, records, currency, more=len(stored) > size)
+        return Reply(OK, (JSON, NO_STORE), views.encode(page))
 
-    async def order(self, exchange: Exchange, client: Client, order_id: str) -> Reply:
-        """``order_certificate_allocation`` of an order."""
-        if not 1 <= len(order_id) <= ORDER_ID_CHARACTERS_MAX or not order_id.isascii() or not order_id.isprintable():
-            raise invalid("orderId", f"has to be 1 to {ORDER_ID_CHARACTERS_MAX} visible ASCII characters")
-        return await self._look(exchange, client, order_entity(order_id))
+    async def order(self, exchange: Exchange, client: Client, path: bytes) -> Reply:
+        """``order_certificate_allocation`` of the order that ``path`` (as it came, percent-encoded) names."""
+        return await self._look(exchange, client, order_entity(order_id(path)))
 
     async def _look(self, exchange: Exchange, client: Client, entity: str) -> Reply:
         async with asyncio.timeout(self._settings.deadline_seconds):
@@ -100,7 +106,8 @@ class Reads:
 async def state_at(log: Log, code: str, at: int) -> Certificate:
     """The certificate as it was at ``at`` (milliseconds), folded from its records page by page.
 
-    Its version is that of the last record up to then. What time alone had brought about by then counts, whenever it was recorded.
+    Its version is that of the last record up to then. What time alone had brought about by then counts, whenever it
+    was recorded.
 
     Raises:
         ProblemError: 404 ``CertificateNotFound``: the code was unknown then.
@@ -134,12 +141,40 @@ def milliseconds(text: str) -> int:
     Raises:
         ProblemError: 400 ``InvalidRequest``.
     """
+    fault = invalid("asOf", "has to be an RFC 3339 time, e.g. 2026-11-23T07:00:00.000Z")
+    if not _TIME.fullmatch(text):
+        raise fault
     try:
-        if not _TIME.fullmatch(text):
-            raise ValueError(text)
         return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
-        raise invalid("asOf", "has to be an RFC 3339 time, e.g. 2026-11-23T07:00:00.000Z") from None
+        raise fault from None
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """A number in the query.
+
+    Raises:
+        ProblemError: 400 ``InvalidRequest``.
+    """
+    number = int(text) if _DIGITS.fullmatch(text) else -1
+    if not least <= number <= most:
+        raise invalid(name, f"has to be a whole number from {least} to {most}")
+    return number
+
+
+def order_id(path: bytes) -> str:
+    """The order id in the path as it came: an id may hold a slash, which is percent-encoded there.
+
+    Raises:
+        ProblemError: 404 ``NotFound``: the path is no order's; 400 ``InvalidRequest``.
+    """
+    parts = [part for part in path.split(b"/") if part]
+    if len(parts) != 2:  # noqa: PLR2004 - orders, and the id
+        raise ProblemError(Refusal.NOT_FOUND, "There is nothing at this address.")
+    text = unquote_to_bytes(parts[1])
+    if not _ORDER_ID.fullmatch(text):
+        raise invalid("orderId", f"has to be 1 to {IDENTIFIER_CHARACTERS_MAX} visible ASCII characters")
+    return text.decode()
 
 
 def _tagged(exchange: Exchange, version: int, body: bytes) -> Reply:

@@ -5,13 +5,17 @@ from typing import Final, NamedTuple
 from litestar.types import Send
 
 JSON: Final = (b"content-type", b"application/json")
+NO_STORE: Final = (b"cache-control", b"no-store")
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 Header = tuple[bytes, bytes]
 
 
 class Reply(NamedTuple):
-    """Status, headers (lower-case names) and body. ``Content-Length`` and ``X-Request-Id`` are added by :func:`send_reply`."""
+    """Status, headers (lower-case names) and body.
+
+    ``Content-Length`` and ``X-Request-Id`` are added by :func:`send_reply`.
+    """
 
     status: int
     headers: tuple[Header, ...]

@@ -17,8 +17,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     receive_seconds: float = 10.0
     """How long a client may take to send the head of a request, and again its body."""
     deadline_seconds: float = 6.0
-    """After this a request that the ledger has not answered gets 503. A little more than the ledger's own time-out, which
-    knows better what happened."""
+    """After this a request that the ledger has not answered gets 503. A little more than the ledger's own time-out,
+    which knows better what happened."""
     requests_in_flight_max: int = 4_096
     """Requests that are answered at once; more get 503 ``Overloaded``."""
     idle_seconds: float = 75.0

@@ -1,0 +1,188 @@
+"""One connection of a client, with the bounds that uvicorn does not have.
+
+uvicorn times nothing but the pause after a response. So a client that sends nothing, a byte a minute or a head without
+an end would hold its connection and memory for ever; and what cannot be parsed would be answered without what every
+response has to carry.
+"""
+
+import asyncio
+from asyncio import TimerHandle, Transport
+from enum import Enum
+from typing import Any, ClassVar, Final, cast
+
+import httptools
+from litestar.types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from gateway.exchange import Exchange
+from gateway.faults import Fault, ProblemError, invalid
+from gateway.problems import problem
+from gateway.settings import GatewaySettings
+
+_CLOSE: Final = (b"connection", b"close")
+_HOP_BY_HOP: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+class Stage(Enum):
+    """How much of a request has come."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """Closes itself when a request takes too long to come, is too long, or does not come at all."""
+
+    settings: ClassVar[GatewaySettings]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's signature
+        super().__init__(*arguments, **named)
+        self._stage = Stage.IDLE
+        self._messages = 0
+        self._timed = (0, Stage.IDLE)
+        self._timer: TimerHandle | None = None
+        self._head_bytes = 0  # received since the chunk that the head began in
+        self._fault: ProblemError | None = None
+        self._upgrading = False
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """A client is there; it has as long to begin as between two requests."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._unset_keepalive_if_required()
+        self._clock(Stage.IDLE)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. Only a request that begins ends the idle time: line breaks between two do not."""
+        if self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._fault or invalid("", "This is not an HTTP request."))
+            return
+        if self._stage is Stage.HEAD and self._head_bytes > self.settings.head_bytes_max:
+            self._refuse(self._too_long())
+            return
+        if self._timed != (self._messages, self._stage):
+            self._clock(self._stage)
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # Not taken up, which is a server's right (RFC 9110, 7.8). But the parser takes the body for the other
+                # protocol. So the rest is read by a parser that is not told of the upgrade, which Java's client sends
+                # with ordinary requests.
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        method = self.parser.get_method()
+        lines = [name + b": " + value for name, value in self.headers if name not in _HOP_BY_HOP]
+        return b"\r\n".join([method + b" " + self.url + b" HTTP/1.1", *lines, b"\r\n"])
+
+    # --- what the parser tells ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self._messages += 1
+        self._stage = Stage.HEAD
+        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those behind the body mean nothing here, and are not kept."""
+        if self._stage is Stage.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the request is answered from here on."""
+        parser = self.parser
+        length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if length > self.settings.head_bytes_max:
+            self._fault = self._too_long()
+            raise self._fault
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                self._fault = invalid("", "This is not a proxy.")
+                raise self._fault
+            self._upgrading = True
+            return
+        self._stage = Stage.BODY
+        self._unset_keepalive_if_required()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of the request has come."""
+        if self._upgrading:
+            self._upgrading = False
+            return
+        self._stage = Stage.IDLE
+        super().on_message_complete()
+
+    # --- bounds ------------------------------------------------------------------------------------------------------
+
+    def _clock(self, stage: Stage) -> None:
+        """Time the stage: what is complete is not timed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timed = (self._messages, stage)
+        if stage is not Stage.IDLE:
+            self._timer = self.loop.call_later(self.settings.receive_seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        self._timer = None
+        if self.flow.read_paused or self.pipeline:
+            self._clock(self._stage)  # it is we who do not read on
+        elif self._stage is Stage.HEAD:
+            detail = f"The head of the request did not come within {self.settings.receive_seconds:g} s."
+            self._refuse(ProblemError(Fault.REQUEST_TIMEOUT, detail))
+        elif self.cycle.response_complete:
+            self.transport.close()  # answered long ago, and the body that nobody wants still comes
+        else:
+            self.cycle.keep_alive = False  # whoever answers it waits for the body no longer either
+
+    def _too_long(self) -> ProblemError:
+        detail = f"The head of a request may have {self.settings.head_bytes_max} bytes at most."
+        return ProblemError(Fault.REQUEST_TOO_LARGE, detail)
+
+    def _refuse(self, error: ProblemError) -> None:
+        """Answer what is no request, and read no further; requests before it are answered first."""
+        self._clock(Stage.IDLE)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        scope = {"type": "http", "method": "", "path": "", "headers": []}
+        exchange = Exchange(cast("HTTPScope", scope))
+        reply = problem(exchange, error)
+        headers = (
+            *self.server_state.default_headers,
+            *reply.headers,
+            (b"content-length", b"%d" % len(reply.body)),
+            *exchange.common,
+            _CLOSE,
+        )
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
+        self.transport.close()
+
+
+def bounded(settings: GatewaySettings) -> type[asyncio.Protocol]:
+    """The class of connections with these bounds."""
+    return type("BoundedConnection", (BoundedConnection,), {"settings": settings})

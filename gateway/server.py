@@ -1,0 +1,135 @@
+"""Serves the gateway over HTTP, inside whatever event loop it is called in."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from gateway.connection import bounded
+from gateway.logs import named_requests
+from gateway.settings import GatewaySettings
+
+BACKLOG: Final = 2_048
+DATE_SECONDS: Final = 1.0
+"""How often the ``Date`` header is made anew."""
+
+Ready = Callable[[str], Awaitable[None]]
+
+_logger = logging.getLogger(__name__)
+
+
+class GatewayError(Exception):
+    """The gateway did not start; the log says why."""
+
+
+async def serve(app: ASGIApp, settings: GatewaySettings, stop: asyncio.Event, ready: Ready | None = None) -> None:
+    """Serve until ``stop`` is set, then let requests under way finish for at most ``drain_seconds``.
+
+    Args:
+        app: what answers; its lifespan is run.
+        settings: address and bounds.
+        stop: ends it.
+        ready: awaited with the base URL, e.g. ``http://127.0.0.1:8080``, once connections are taken.
+
+    Raises:
+        OSError: the address cannot be listened on, e.g. because it is in use.
+        GatewayError: the application did not start.
+    """
+    listener = await listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        app,
+        http=bounded(settings),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=settings.drain_seconds,  # type: ignore[arg-type]
+    )
+    server = _Server(config, base_url(settings.host, listener), stop, ready)
+    with named_requests():
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            if server.started and not server.ended:
+                await server.shutdown([listener])
+            listener.close()
+
+
+async def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound to the address.
+
+    Raises:
+        OSError: that cannot be; the message names the address.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OSError(error.errno, f"Cannot listen on {host}, port {port}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def base_url(host: str, listener: socket.socket) -> str:
+    """Where a client on this machine finds the listener."""
+    port = listener.getsockname()[1]
+    if listener.family == socket.AF_INET6:
+        host = "::1" if host == "::" else host
+        return f"http://[{host}]:{port}"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signals, its polling and its exits."""
+
+    def __init__(self, config: uvicorn.Config, url: str, stop: asyncio.Event, ready: Ready | None) -> None:
+        super().__init__(config)
+        self._url = url
+        self._stop = stop
+        self._ready = ready
+        self.ended = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the business of whoever sets ``stop``."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and listen."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            raise GatewayError("The gateway did not start; the log says why.") from error
+
+    async def main_loop(self) -> None:
+        """Keep the ``Date`` header fresh until it is time to stop."""
+        await self.on_tick(0)
+        _logger.info("listening on %s", self._url)
+        if self._ready is not None:
+            await self._ready(self._url)
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_SECONDS):
+                    await self._stop.wait()
+            await self.on_tick(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, end the application, and let go of every connection."""
+        self.ended = True
+        try:
+            await super().shutdown(sockets)
+        finally:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
