@@ -1,4 +1,4 @@
-"""What a batch has to be before a log takes it; the same for every log."""
+"""What is the same for every log: which batches it takes, and what cannot be about an entity that it has stored."""
 
 from persistence.log import Batch
 
@@ -22,3 +22,14 @@ def check_batch(batch: Batch) -> None:
 def page(limit: int, most: int) -> int:
     """``limit`` brought into the range 0 to ``most``."""
     return max(0, min(limit, most))
+
+
+def damage(length: int, registered: int | None, snapshot_version: int) -> str | None:
+    """What cannot be about an entity: its log has ``length`` records, and each append noted the version it led to."""
+    if registered is None and length:
+        return "it has records, but the register of entities does not name it"
+    if length != (registered or 0):
+        return f"the register of entities says version {registered}, but the log ends at {length}: records were lost"
+    if snapshot_version > length:
+        return f"the snapshot is of version {snapshot_version}, but the log ends at {length}: records were lost"
+    return None

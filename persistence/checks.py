@@ -1,7 +1,7 @@
 """Whether a server keeps what it acknowledges.
 
-A server that answers "done" and has forgotten it after a power cut makes a ledger lie. So it is looked at before anything is
-written, and all that is wrong is said at once, with what to change.
+A server that answers "done" and has forgotten it after a power cut makes a ledger lie. So it is looked at before
+anything is written, and all that is wrong is said at once, with what to change.
 """
 
 import logging
@@ -80,9 +80,9 @@ def _of_kind(info: dict[str, Any]) -> list[str]:
         found.append(f"it is a replica of {primary}: let the redis_url of the settings name the primary.")
     if info.get("cluster_enabled"):
         found.append(
-            "it is part of a Redis Cluster, which is not supported: one append writes to several partitions at once, and "
-            "across a cluster's nodes nothing is atomic. Use one primary, with replicas (`cluster-enabled no` in its "
-            "configuration file)."
+            "it is part of a Redis Cluster, which is not supported: one append writes to several partitions at once, "
+            "and across a cluster's nodes nothing is atomic. Use one primary, with replicas (`cluster-enabled no` in "
+            "its configuration file)."
         )
     if info.get("aof_last_write_status", "ok") != "ok":
         found.append("its last write to the append-only file failed: look at its log, make room on its disk.")
@@ -93,8 +93,8 @@ def _of_replicas(info: dict[str, Any], replicas: int) -> list[str]:
     found = []
     if replicas and _version(info) < VERSION_WAITAOF:
         found.append(
-            f"it is Redis {info.get('redis_version')}, which cannot wait for the disks of replicas (WAITAOF): use Redis "
-            "7.2 or newer, or Valkey, or set replicas to 0."
+            f"it is Redis {info.get('redis_version')}, which cannot wait for the disks of replicas (WAITAOF): use "
+            "Redis 7.2 or newer, or Valkey, or set replicas to 0."
         )
     connected = int(info.get("connected_slaves", 0))
     if connected < replicas:
@@ -108,9 +108,11 @@ def _of_replicas(info: dict[str, Any], replicas: int) -> list[str]:
 def _of_settings(settings: dict[str, str] | None) -> list[str]:
     if settings is None:
         return [
-            "it does not tell its settings (CONFIG GET), so nobody knows whether it keeps what it acknowledges: allow it "
-            "(`ACL SETUSER user +config|get`), or set allow_unsafe once you know that appendonly is yes, appendfsync is "
-            "always and maxmemory-policy is noeviction."
+            (
+                "it does not tell its settings (CONFIG GET), so nobody knows whether it keeps what it acknowledges: "
+                "allow it (`ACL SETUSER user +config|get`), or set allow_unsafe once you know that appendonly is yes, "
+                "appendfsync is always and maxmemory-policy is noeviction."
+            )
         ]
     found = []
     if settings.get("appendonly") != "yes":

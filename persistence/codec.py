@@ -1,8 +1,8 @@
 """The bytes of the log: records in a hash chain, snapshots of states, publications.
 
-A stored record is its *link* (16 bytes) followed by the record as msgpack. The link is a digest over the link before it and the
-record's own bytes, so that a record which was changed, dropped or moved breaks the chain from there on. (It shows damage and
-careless hands; whoever can rewrite a whole log can also make a new chain.)
+A stored record is its *link* (16 bytes) followed by the record as msgpack. The link is a digest over the link before
+it and the record's own bytes, so that a record which was changed, dropped or moved breaks the chain from there on.
+(It shows damage and careless hands; whoever can rewrite a whole log can also make a new chain.)
 
 A stored snapshot is its version in ASCII digits and ``|`` (the log reads it from there), the link of that version,
 one byte that names the shape of the state, and the state as msgpack.
@@ -148,6 +148,7 @@ def restore_certificate(code: str, loaded: Loaded) -> tuple[Certificate, Positio
         SnapshotUnreadableError: load it again without snapshots.
         DamagedLogError: what is stored cannot be what was written.
     """
+    _whole(code, loaded)
     state, position = Certificate(code=code), START
     if loaded.snapshot is not None:
         state, position = read_certificate_snapshot(loaded.snapshot)
@@ -163,6 +164,7 @@ def restore_certificate(code: str, loaded: Loaded) -> tuple[Certificate, Positio
 
 def restore_order(order_id: str, loaded: Loaded) -> tuple[Order, Position]:
     """The order that was stored, and where its log ends. Raises as :func:`restore_certificate`."""
+    _whole(order_id, loaded)
     state, position = Order(order_id=order_id), START
     if loaded.snapshot is not None:
         state, position = read_order_snapshot(loaded.snapshot)
@@ -206,6 +208,11 @@ def _read_snapshot(stored: bytes, decoder: "msgspec.msgpack.Decoder[State]") -> 
     if state.version != position.version:
         raise SnapshotUnreadableError(f"the snapshot of version {position.version} holds version {state.version}")
     return state, position
+
+
+def _whole(name: str, loaded: Loaded) -> None:
+    if loaded.damage is not None:
+        raise _damaged(name, loaded.version, loaded.damage)
 
 
 def _belongs(name: str, found: str, position: Position, loaded: Loaded) -> None:

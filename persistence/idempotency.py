@@ -1,7 +1,8 @@
 """How long the outcome of an idempotency key is kept.
 
-Outcomes are kept by the UTC day in which they were written, and a whole day is forgotten at once: that costs nothing for
-each key. A key written in the last moment of a day is still found during all of the next one, so each is honoured for at least 24 hours.
+Outcomes are kept by the UTC day in which they were written, and a whole day is forgotten at once: that costs nothing
+for each key. A key written in the last moment of a day is still found during all of the next one, so each is honoured
+for at least 24 hours.
 """
 
 import time

@@ -39,9 +39,10 @@ def new_key() -> tuple[str, str]:
 def hash_key(text: str) -> str:
     """SHA-256 of a key, in hex.
 
-    A slow, salted hash protects what people make up and reuse. A key is 256 random bits: it can be neither guessed nor found in a
-    table, so a fast hash is as safe, and every request can afford it. Keys are then looked up by hash, and how long that takes tells
-    an attacker at most something of a hash, from which he gets to no key: nothing has to be compared in constant time.
+    A slow, salted hash protects what people make up and reuse. A key is 256 random bits: it can be neither guessed
+    nor found in a table, so a fast hash is as safe, and every request can afford it. Keys are then looked up by hash,
+    and how long that takes tells an attacker at most something of a hash, from which he gets to no key: nothing has
+    to be compared in constant time.
     """
     return sha256(text.encode()).hexdigest()
 
@@ -98,7 +99,7 @@ class MemoryKeyStore:
 
 
 class RedisKeyStore:
-    """Keys in two hashes: ``PREFIX:keys`` (as they were made) and ``PREFIX:keys:revoked`` (when), so that neither is ever rewritten.
+    """Keys in two hashes, so that neither is ever rewritten: ``PREFIX:keys`` (as made), ``PREFIX:keys:revoked`` (when).
 
     Args:
         url: of the server.

@@ -1,7 +1,7 @@
 """The protocol of the log.
 
-A log keeps opaque bytes; :mod:`persistence.codec` says what is in them. Everything that one batch of commands changes is
-given to :meth:`Log.append` at once and is written whole or not at all. Safety rests on the versions in it: an
+A log keeps opaque bytes; :mod:`persistence.codec` says what is in them. Everything that one batch of commands changes
+is given to :meth:`Log.append` at once and is written whole or not at all. Safety rests on the versions in it: an
 entity that moved since it was read makes the whole append a :class:`Conflict`, whoever the other writer was.
 """
 
@@ -88,7 +88,7 @@ class Batch(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True):
-    """Why nothing was written: entities (and codes, in ``attempts``) that moved, and keys that are known, with values."""
+    """Why nothing was written: entities (and codes, in ``attempts``) that moved; keys that are known, with values."""
 
     stale: tuple[str, ...] = ()
     attempts: tuple[str, ...] = ()
@@ -96,12 +96,17 @@ class Conflict(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """An entity as it is stored: the snapshot at ``snapshot_version`` (0: there is none), and the records after it."""
+    """An entity as it is stored: the snapshot at ``snapshot_version``, and the records after it.
+
+    A snapshot that does not say of which version it is comes with version 0 and all records. ``damage`` says in words
+    what cannot be: the log is shorter than its snapshot, or than the register of entities knows.
+    """
 
     snapshot: bytes | None
     snapshot_version: int
     tail: tuple[bytes, ...]
     attempts: bytes | None = None
+    damage: str | None = None
 
     @property
     def version(self) -> int:
@@ -110,7 +115,7 @@ class Loaded(Struct, frozen=True):
 
 
 class OutboxPage(Struct, frozen=True):
-    """The oldest entries of an outbox. ``head`` is the sequence number of the first one; ``size`` how many wait in all."""
+    """The oldest entries of an outbox. ``head`` is the sequence number of the first; ``size`` how many wait in all."""
 
     head: int
     entries: tuple[bytes, ...]
@@ -182,8 +187,9 @@ class Log(Protocol):
         ...
 
     async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
-        """Forget a message that was accepted; or with ``failure`` note that it was given up (id, entity and reason are
-        kept for operators, the content is not).
+        """Forget a message that was accepted; or with ``failure`` note that it was given up.
+
+        Its id, entity and reason are kept for operators, the content is not.
         """
         ...
 
@@ -195,8 +201,16 @@ class Log(Protocol):
         """How many messages wait to be sent."""
         ...
 
+    def messages(self, partition: int) -> AsyncIterator[QueuedMessage]:
+        """All messages of a partition that wait, in no order; ``due`` is -1 for one that has no time."""
+        ...
+
     def entities(self, partition: int) -> AsyncIterator[str]:
-        """All entities of a partition, in no order, each once."""
+        """All entities of a partition that are registered, in no order, each once."""
+        ...
+
+    def stored(self) -> AsyncIterator[str]:
+        """All entities that have records, registered or not, in no order, perhaps more than once; for verification."""
         ...
 
     async def snapshot(self, entity: str) -> tuple[int, bytes] | None:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from persistence.batches import check_batch, page
+from persistence.batches import check_batch, damage, page
 from persistence.errors import StorageUnsafeError
 from persistence.idempotency import day_of, days_read, now_ms
 from persistence.log import (
@@ -37,6 +37,7 @@ class MemoryLog:
         self.partitions = partitions
         self._clock = clock
         self._records: list[dict[str, list[bytes]]] = [{} for _ in range(partitions)]
+        self._registered: list[dict[str, int]] = [{} for _ in range(partitions)]
         self._snapshots: dict[str, tuple[int, bytes]] = {}
         self._timers: list[dict[str, int]] = [{} for _ in range(partitions)]
         self._outboxes: list[deque[bytes]] = [deque() for _ in range(partitions)]
@@ -57,6 +58,7 @@ class MemoryLog:
             partition = partition_of(change.entity, self.partitions)
             if change.records:
                 self._records[partition].setdefault(change.entity, []).extend(change.records)
+                self._registered[partition][change.entity] = change.expected + len(change.records)
             if change.snapshot is not None:
                 self._snapshots[change.entity] = (change.expected + len(change.records), change.snapshot)
             if change.due == 0:
@@ -142,9 +144,19 @@ class MemoryLog:
         """See :meth:`persistence.log.Log.messages_waiting`."""
         return sum(len(waiting) for waiting in self._messages)
 
+    async def messages(self, partition: int) -> AsyncIterator[QueuedMessage]:
+        """See :meth:`persistence.log.Log.messages`."""
+        for message in list(self._messages[partition].values()):
+            yield message
+
     async def entities(self, partition: int) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.entities`."""
-        for entity in list(self._records[partition]):
+        for entity in list(self._registered[partition]):
+            yield entity
+
+    async def stored(self) -> AsyncIterator[str]:
+        """See :meth:`persistence.log.Log.stored`."""
+        for entity in [entity for logs in self._records for entity in logs]:
             yield entity
 
     async def snapshot(self, entity: str) -> tuple[int, bytes] | None:
@@ -169,7 +181,9 @@ class MemoryLog:
     def _load(self, entity: str, *, snapshots: bool) -> Loaded:
         version, snapshot = self._snapshots.get(entity, (0, None)) if snapshots else (0, None)
         attempts = self._attempts_now(entity[2:]) if entity.startswith("c:") else None
-        return Loaded(snapshot, version, tuple(self._of(entity)[version:]), attempts)
+        records = self._of(entity)
+        registered = self._registered[partition_of(entity, self.partitions)].get(entity)
+        return Loaded(snapshot, version, tuple(records[version:]), attempts, damage(len(records), registered, version))
 
     def _attempts_now(self, code: str) -> bytes | None:
         value, forgotten_at = self._attempts.get(code, (None, 0))

@@ -17,7 +17,7 @@ from persistence.redis_client import Word
 from persistence.redis_keys import Keys
 
 WORDS_MAX: Final = 1_000
-"""Arguments that one command inside a script gets at most (an even number: pairs stay together): Lua's stack is bounded."""
+"""Arguments of one command inside a script at most (even: pairs stay together); Lua's stack is bounded."""
 
 
 Members = dict[int, list[Word]]
@@ -82,7 +82,7 @@ def conflict(batch: Batch, answer: Sequence[Any]) -> Conflict:
 
 def _changes(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writes: list[Word]) -> list[str]:
     logs = []
-    added: Members = defaultdict(list)
+    registered: Members = defaultdict(list)
     timers: Members = defaultdict(list)
     stopped: Members = defaultdict(list)
     for change in batch.changes:
@@ -92,15 +92,14 @@ def _changes(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writ
         logs.append(log)
         if change.records:
             _command(writes, change.records, "RPUSH", log)
-            if change.expected == 0:
-                added[partition].append(entity)
+            registered[partition] += (entity, change.expected + len(change.records))
         if change.snapshot is not None:
             writes += (3, "SET", keys.snapshots[partition] + entity, change.snapshot)
         if change.due:
             timers[partition] += (change.due, entity)
         elif change.due == 0:
             stopped[partition].append(entity)
-    _per_partition(added, keys.entities, "SCARD", "SADD", probes, writes)
+    _per_partition(registered, keys.entities, "HLEN", "HSET", probes, writes)
     _per_partition(timers, keys.timers, "ZCARD", "ZADD", probes, writes)
     _per_partition(stopped, keys.timers, "ZCARD", "ZREM", probes, writes)
     return logs
@@ -134,7 +133,7 @@ def _outcomes(batch: Batch, keys: Keys, now: int, probes: list[Word], writes: li
     _command(writes, pairs, "HSET", hash_today)
     # relative to the server's clock, so that neither a wrong clock here nor one in a test forgets outcomes at once
     writes += (4, "EXPIRE", hash_today, seconds_kept(now), "NX")
-    # a day of outcomes may be large: it is taken away in the server's background before it would expire in the foreground
+    # a day of outcomes may be large: it is freed in the server's background before it would expire in the foreground
     writes += (2, "UNLINK", keys.outcomes(today - KEPT_DAYS + 1))
     new = [outcome.key for outcome in batch.outcomes if outcome.first]
     return (len(new), keys.outcomes(tomorrow), keys.outcomes(yesterday), hash_today, *new) if new else (0,)

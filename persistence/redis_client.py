@@ -50,13 +50,15 @@ class Client(Protocol):
 
 
 class _Packing:
-    """Has hiredis put commands into bytes. redis-py's asyncio connections do it in Python, word by word: for a batch of
-    64 authorizations that takes longer than all the rest.
+    """Has hiredis put commands into bytes.
+
+    redis-py's asyncio connections do it in Python, word by word: for a batch of 64 authorizations that takes longer
+    than all the rest.
     """
 
-    def pack_command(self, *words: Word) -> list[bytes]:
+    def pack_command(self, *args: Any) -> list[bytes]:  # noqa: ANN401 - redis-py's own signature
         """Bytes of one command, whose first word may be two (``CONFIG GET``)."""
-        return [hiredis.pack_command((*str(words[0]).split(), *words[1:]))]
+        return [hiredis.pack_command((*str(args[0]).split(), *args[1:]))]
 
 
 class _PackingConnection(_Packing, Connection):

@@ -1,7 +1,8 @@
 """The one place where the errors of redis-py become ours.
 
 What matters is whether something may have been written. Where that is not certain the answer is
-:class:`~persistence.errors.StorageUnavailableError`: the caller then reads again before it goes on, which is never wrong.
+:class:`~persistence.errors.StorageUnavailableError`: the caller then reads again before it goes on, which is never
+wrong.
 """
 
 import asyncio

@@ -3,10 +3,10 @@
 ========================== ======= ==================================================================================
 key                        type    holds
 ========================== ======= ==================================================================================
-``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (fingerprint of the pepper)
+``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (the pepper's print)
 ``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version
 ``gl:P:s:ENTITY``          string  its snapshot, beginning with the version and ``|``
-``gl:P:entities``          set     all entities that have records
+``gl:P:entities``          hash    the register: all entities that have records, each with its version
 ``gl:P:timers``            zset    entities by the time (ms) at which they are due
 ``gl:P:outbox``            list    publications that nobody has acknowledged, oldest first
 ``gl:P:outbox:head``       string  sequence number of the first of them: how many were acknowledged
@@ -47,6 +47,12 @@ class Keys:
         self.messages = [f"{prefix}:{p}:sms" for p in parts]
         self.messages_due = [f"{prefix}:{p}:sms:due" for p in parts]
         self.failures = [f"{prefix}:{p}:sms:failures" for p in parts]
+        self.any_log = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in prefix) + ":*:w:*"
+        """Pattern that all logs match."""
+
+    def entity_of(self, log: str) -> str:
+        """Whose log a key is that matches :attr:`any_log`."""
+        return log[len(self._prefix) + 1 :].split(":", 2)[2]
 
     def attempts(self, code: str) -> str:
         """CVC attempts of a code."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from persistence import checks
-from persistence.batches import page
+from persistence.batches import damage, page
 from persistence.errors import DamagedLogError
 from persistence.idempotency import days_read, now_ms
 from persistence.log import (
@@ -115,20 +115,17 @@ class RedisLog:
         return None if answer is None else conflict(batch, answer)
 
     async def load(self, entities: Sequence[str], *, snapshots: bool = True) -> list[Loaded]:
-        """See :meth:`persistence.log.Log.load`.
-
-        Raises:
-            DamagedLogError: a snapshot is ahead of its log.
-        """
+        """See :meth:`persistence.log.Log.load`."""
         if not entities:
             return []
         keys: list[str] = []
         for entity in entities:
             partition = partition_of(entity, self.partitions)
             attempts = self._keys.attempts(entity[2:]) if entity.startswith("c:") else ""
-            keys += (self._keys.logs[partition] + entity, self._keys.snapshots[partition] + entity, attempts)
-        answer = await self._scripts.read(self._scripts.load, keys, (int(snapshots),))
-        return [_loaded(entity, *one) for entity, one in zip(entities, answer, strict=True)]
+            log, snapshot = self._keys.logs[partition] + entity, self._keys.snapshots[partition] + entity
+            keys += (log, snapshot, attempts, self._keys.entities[partition])
+        answer = await self._scripts.read(self._scripts.load, keys, (int(snapshots), *entities))
+        return [_loaded(*one) for one in answer]
 
     async def history(self, entity: str, after: int = 0, limit: int = PAGE_MAX) -> list[bytes]:
         """See :meth:`persistence.log.Log.history`."""
@@ -164,9 +161,7 @@ class RedisLog:
         """See :meth:`persistence.log.Log.timers`."""
         found: dict[str, int] = {}
         for partition in partitions:
-            cursor: int | None = None
-            while cursor != 0:
-                cursor, pairs = await self._ask("ZSCAN", self._keys.timers[partition], cursor or 0, "COUNT", PAGE_MAX)
+            async for pairs in self._scan("ZSCAN", self._keys.timers[partition]):
                 found.update((entity.decode(), int(at)) for entity, at in pairs)
         return found
 
@@ -229,16 +224,30 @@ class RedisLog:
         """See :meth:`persistence.log.Log.messages_waiting`."""
         return sum(await self._ask_all(*(("HLEN", waiting) for waiting in self._keys.messages)))
 
+    async def messages(self, partition: int) -> AsyncIterator[QueuedMessage]:
+        """See :meth:`persistence.log.Log.messages`."""
+        async for fields in self._scan("HSCAN", self._keys.messages[partition]):
+            times = await self._ask("ZMSCORE", self._keys.messages_due[partition], *fields)
+            for (message_id, value), at in zip(fields.items(), times, strict=True):
+                yield _message(message_id.decode(), -1 if at is None else int(at), value)
+
     async def entities(self, partition: int) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.entities`."""
-        seen: set[bytes] = set()  # a scan may show a member twice while the set grows
+        seen: set[bytes] = set()  # a scan may show a field twice while the hash grows
+        async for fields in self._scan("HSCAN", self._keys.entities[partition]):
+            for entity in fields:
+                if entity not in seen:
+                    seen.add(entity)
+                    yield entity.decode()
+
+    async def stored(self) -> AsyncIterator[str]:
+        """See :meth:`persistence.log.Log.stored`."""
         cursor: int | None = None
         while cursor != 0:
-            cursor, members = await self._ask("SSCAN", self._keys.entities[partition], cursor or 0, "COUNT", PAGE_MAX)
-            for member in members:
-                if member not in seen:
-                    seen.add(member)
-                    yield member.decode()
+            words = ("SCAN", cursor or 0, "MATCH", self._keys.any_log, "COUNT", PAGE_MAX)
+            cursor, keys = await self._ask(*words)
+            for key in keys:
+                yield self._keys.entity_of(key.decode())
 
     async def snapshot(self, entity: str) -> tuple[int, bytes] | None:
         """See :meth:`persistence.log.Log.snapshot`."""
@@ -261,6 +270,14 @@ class RedisLog:
 
     async def _ask(self, *command: Word) -> Any:  # noqa: ANN401 - as the command answers
         return await answered(self._client.execute_command(*command))
+
+    async def _scan(self, command: str, key: str) -> AsyncIterator[Any]:
+        """Pages of a large key; each member that was there all the time is in one of them, perhaps in two."""
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, found = await self._ask(command, key, cursor or 0, "COUNT", PAGE_MAX)
+            if found:
+                yield found
 
     async def _ask_all(self, *commands: Sequence[Word], at_once: bool = False) -> list[Any]:
         """Answers to several reads in one round trip; ``at_once`` for all of them from one moment."""
@@ -285,14 +302,15 @@ class RedisLog:
 
 
 def _loaded(
-    entity: str, snapshot: bytes | None, version: int, length: int, attempts: bytes | None, tail: list[bytes]
+    snapshot: bytes | None,
+    version: int,
+    length: int,
+    registered: bytes | None,
+    attempts: bytes | None,
+    tail: list[bytes],
 ) -> Loaded:
-    if version + len(tail) != length:
-        raise DamagedLogError(
-            f"{entity}: the snapshot is of version {version}, but the log ends at {length}: records were lost. "
-            "Run `gift-ledger verify` and restore from a backup."
-        )
-    return Loaded(snapshot, version, tuple(tail), attempts)
+    noted = None if registered is None else int(registered)
+    return Loaded(snapshot, version, tuple(tail), attempts, damage(length, noted, version))
 
 
 def _message(message_id: str, due: int, value: bytes) -> QueuedMessage:

@@ -46,6 +46,6 @@ async def bind_vault(client: Client, prefix: str, fingerprint: str) -> None:
         bound = (await answered(pipeline.execute()))[-1].decode()
     if bound != fingerprint:
         raise StorageUnsafeError(
-            f"the ledger was made with the pepper {bound}, and the secrets file has {fingerprint}: with it no CVC would "
-            "ever be right. Put the secrets file back that belongs to this ledger."
+            f"the ledger was made with the pepper {bound}, and the secrets file has {fingerprint}: with it no CVC "
+            "would ever be right. Put the secrets file back that belongs to this ledger."
         )

@@ -1,8 +1,8 @@
 """Secrets at rest: keyed digests of CVCs, and sealed names, phones and messages.
 
-Four digits cannot be protected by slow hashing: there are only ten thousand of them. What protects them is a key (the *pepper*)
-that is kept outside the store: who steals Redis alone learns no CVC. It stays for life, because a digest cannot be made anew
-without the digits. The keys that seal can be replaced: each sealed value names its own.
+Four digits cannot be protected by slow hashing: there are only ten thousand of them. What protects them is a key (the
+*pepper*) that is kept outside the store: who steals Redis alone learns no CVC. It stays for life, because a digest
+cannot be made anew without the digits. The keys that seal can be replaced: each sealed value names its own.
 """
 
 import hmac
@@ -111,7 +111,8 @@ class Vault:
         it, and the others get the error.
 
         Raises:
-            SecretsError: the file exists already. It is never overwritten: without its pepper no CVC is ever right again.
+            SecretsError: the file exists already. It is never overwritten: without its pepper no CVC is ever right
+            again.
         """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ class Vault:
         return cls(stored.pepper, stored.keys, stored.sealing_key)
 
     def cvc_digest(self, code: str, cvc: str) -> bytes:
-        """Keyed digest (32 bytes) of a CVC. The code is bound into it: equal CVCs of two certificates look different."""
+        """Keyed digest (32 bytes) of a CVC. The code is bound in: equal CVCs of two certificates look different."""
         return hmac.digest(self._pepper, f"cvc\0{code}\0{cvc}".encode(), "sha256")
 
     def seal(self, plain: bytes, context: str) -> bytes:

@@ -1,24 +1,24 @@
 #!lua flags=no-writes
 -- Reads entities as they are at one moment.
 --
--- KEYS  for each entity: its log, its snapshot, its attempts ("" for an entity that has none)
--- ARGV  "1" to begin at the snapshots, "0" to read all records
+-- KEYS  for each entity: its log, its snapshot, its attempts ("" for an entity that has none), its register
+-- ARGV  "1" to begin at the snapshots, "0" to read all records; then the entities
 --
--- Returns for each entity {snapshot or nil, version of the snapshot, length of the log, attempts or nil, records}.
+-- Returns for each entity {snapshot or nil, version of the snapshot, length of the log, registered version or nil,
+-- attempts or nil, records}. A snapshot that does not begin with a version comes with version 0.
 local call = redis.call
 local loaded = {}
-for i = 1, #KEYS, 3 do
+for i = 1, #KEYS, 4 do
   local snapshot, version = false, 0
   if ARGV[1] == '1' then
     snapshot = call('GET', KEYS[i + 1])
-    version = snapshot and tonumber(string.match(snapshot, '^(%d+)|'))
-    if not version then
-      snapshot, version = false, 0
-    end
+    local digits = snapshot and string.match(snapshot, '^(%d+)|')
+    version = digits and #digits < 16 and tonumber(digits) or 0
   end
   local attempts = KEYS[i + 2] ~= '' and call('GET', KEYS[i + 2])
   loaded[#loaded + 1] = {
-    snapshot, version, call('LLEN', KEYS[i]), attempts, call('LRANGE', KEYS[i], version, -1),
+    snapshot, version, call('LLEN', KEYS[i]), call('HGET', KEYS[i + 3], ARGV[(i + 3) / 4 + 1]), attempts,
+    call('LRANGE', KEYS[i], version, -1),
   }
 end
 return loaded
