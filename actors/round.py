@@ -24,13 +24,18 @@ from ledger.decision import Decision
 from ledger.identifiers import MESSAGE, identifier
 from ledger.order import Order
 from ledger.policy import Policy
-from ledger.publications import publications
+from ledger.publications import published
 from ledger.refusals import Refusal, Refused
 from persistence import codec
+from persistence.codec import Position
+from persistence.errors import DamagedLogError
 from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessage
 
 ATTEMPTS_TTL_MS: Final = 24 * 3_600_000
 """Wrong CVCs are forgotten a day after the last one."""
+
+CLOCKS_APART_MS: Final = 60_000
+"""How far the clocks of two machines may be apart before a timer that one of them has set is lost to the other."""
 
 _log = logging.getLogger(__name__)
 _attempts_encoder: Final = msgspec.msgpack.Encoder()
@@ -51,6 +56,20 @@ class Draft:
         self.attempts = resident.attempts
         self.records: list[bytes] = []
         self.ticked = False
+
+    @property
+    def mark(self) -> "Mark":
+        """Where the draft is now."""
+        return self.state, self.position, self.attempts, len(self.records), self.ticked
+
+    def back_to(self, mark: "Mark") -> None:
+        """Undo what was done since."""
+        self.state, self.position, self.attempts, count, self.ticked = mark
+        del self.records[count:]
+
+
+Mark = tuple[State, Position, Attempts, int, bool]
+"""Where a draft was before a command: state, position, attempts, number of records, whether it was ticked."""
 
 
 class Round:
@@ -88,22 +107,19 @@ class Round:
                 message = f"{work.entity} is not resident"
                 raise LookupError(message)
             draft = self.drafts[work.entity] = Draft(resident)
+        mark, published, sent = draft.mark, len(self._outbox), len(self._messages)
         try:
             answer, pointer = self._answer(draft, work)
             answer = work.shape(answer)
+            if key and outcomes.keeps(answer):
+                self._outcomes[key] = _outcome(work, answer, pointer)
         except Exception:  # noqa: BLE001 - logged with its traceback, counted, answered
-            # a defect of ours must not take the other commands of the round with it
+            # a defect of ours must neither take the other commands of the round with it nor be done by half
             _log.exception("%s on %s failed", type(work.command).__name__, work.entity)
+            draft.back_to(mark)
+            del self._outbox[published:], self._messages[sent:]
             self.defects.append((work, OutcomeUnknownError("The command failed; it was recorded for the operators.")))
             return True
-        if key and outcomes.keeps(answer):
-            first = work.keyed is not Keyed.SETTLES
-            value = (
-                outcomes.pending(work.origin)
-                if work.keyed is Keyed.PENDING and answer.refused is None
-                else outcomes.stored(work.origin, answer, pointer)
-            )
-            self._outcomes[key] = Outcome(key, value, first)
         self.answers.append((work, answer))
         return True
 
@@ -207,8 +223,7 @@ class Round:
         after = decision.state
         draft.state = after
         entity = self._encode(draft, decision)
-        for record in decision.records:
-            self._outbox.extend((entity, codec.encode_publication(event)) for event in publications(after, record))
+        self._outbox.extend((entity, codec.encode_publication(event)) for event in published(state, decision))
         if decision.message is not None:
             message_id = identifier(MESSAGE, after.code, after.version)
             self._messages.append(QueuedMessage(message_id, entity, decision.message, self._now, self._now))
@@ -234,6 +249,8 @@ class Round:
         if draft.ticked:
             return 0 if due is None else max(due, self._now + self._policy.errand_retry_ms)
         known = draft.resident.due
+        if known is not None and known <= self._now + CLOCKS_APART_MS:
+            known = None  # it may have rung, and another writer may have dealt with it: that changes no version
         return due if due is not None and (known is None or due < known) else None
 
     def _snapshot(self, draft: Draft) -> bytes | None:
@@ -244,6 +261,16 @@ class Round:
         # a snapshot of a long-lived certificate is large: it is written the more seldom
         size = len(state.captures) + len(state.closed) + len(state.holds) if isinstance(state, Certificate) else 0
         return codec.snapshot(state, draft.position) if unsaved >= size else None
+
+
+def _outcome(work: Work, answer: Answer, pointer: int) -> Outcome:
+    """What the work's idempotency key stands for from now on."""
+    value = (
+        outcomes.pending(work.origin)
+        if work.keyed is Keyed.PENDING and answer.refused is None
+        else outcomes.stored(work.origin, answer, pointer)
+    )
+    return Outcome(work.origin.key, value, first=work.keyed is not Keyed.SETTLES)
 
 
 def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer:
@@ -267,5 +294,12 @@ def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer
 
 
 def attempts_of(stored: bytes | None) -> Attempts:
-    """The count of CVC attempts that the log holds."""
-    return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)
+    """The count of CVC attempts that the log holds.
+
+    Raises:
+        DamagedLogError: these bytes are none.
+    """
+    try:
+        return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)
+    except msgspec.DecodeError as error:
+        raise DamagedLogError(f"stored bytes are no count of CVC attempts: {error}") from error

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from ledger import records as r
-from ledger.certificate import Certificate
+from ledger.certificate import Certificate, evolve
+from ledger.decision import Decision
 from ledger.identifiers import (
     AUTHORIZATION,
     OPERATION,
@@ -95,6 +96,18 @@ def publications(after: Certificate, record: Record) -> tuple[Publication, ...]:
     if moved is None:
         return (state,)
     return (_transaction(after, record, *moved), state)
+
+
+def published(before: Certificate, decision: Decision[Certificate]) -> list[Publication]:
+    """Events of a whole decision upon ``before``; each shows the certificate as its own record left it."""
+    if len(decision.records) == 1:
+        return list(publications(decision.state, decision.records[0]))
+    events: list[Publication] = []
+    state = before
+    for record in decision.records:
+        state = evolve(state, record)
+        events.extend(publications(state, record))
+    return events
 
 
 def _moved(body: r.AnyBody) -> tuple[str, int] | None:
