@@ -70,7 +70,7 @@ def _void_hold(
     state: Certificate, version: int, hold: Hold, command: Void, origin: Origin, now: int
 ) -> Decision[Certificate]:
     amount = hold.left if command.amount is None else command.amount
-    if amount > hold.left:
+    if not 0 < amount <= hold.left:
         return _exceeds(state, amount, hold.left)
     voided = r.HoldVoided(version, amount, command.reason)
     written_off = (r.Expired(amount),) if state.status is Status.EXPIRED else ()
@@ -89,7 +89,7 @@ def _void_capture(
         detail = "The certificate expired too long ago for a void."
         return refuse(state, Refusal.CERTIFICATE_EXPIRED, detail)
     amount = left if command.amount is None else command.amount
-    if amount > left:
+    if not 0 < amount <= left:
         return _exceeds(state, amount, left)
     expires_at = now + policy.void_after_expiry_ms if expired else None
     records, after = advance(state, now, origin, r.CaptureVoided(version, amount, command.reason, expires_at))

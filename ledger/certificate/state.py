@@ -149,8 +149,9 @@ def due(state: Certificate, now: int) -> tuple[r.AnyBody, ...]:
     bodies: list[r.AnyBody] = []
     freed = 0
     if state.next_lapse is not None and state.next_lapse <= now:
-        lapsed = sorted(version for version, hold in state.holds.items() if hold.expires_at <= now)
-        for version in lapsed[:LAPSES_MAX]:
+        lapsed = sorted((hold.expires_at, version) for version, hold in state.holds.items() if hold.expires_at <= now)
+        # the earliest goes last: with it the next one has to be looked for, and once is enough
+        for _, version in reversed(lapsed[:LAPSES_MAX]):
             bodies.append(r.HoldLapsed(version, state.holds[version].left))
             freed += state.holds[version].left
     expires = state.status in {Status.ACTIVE, Status.DEPLETED, Status.BLOCKED} and state.expires_at is not None
@@ -290,15 +291,23 @@ def _with_hold(state: Certificate, version: int, left: int, reason: Closed, *, c
         return replace(state, holds=state.holds.set(version, replace(state.holds[version], left=left)))
     hold = state.holds[version]
     holds = state.holds.delete(version)
-    lapse = state.next_lapse
-    if not holds:
-        lapse = None
-    elif hold.expires_at == lapse and reason is Closed.LAPSED:
+    lapse = state.next_lapse if holds else None
+    if lapse is not None and lapse == hold.expires_at and reason is Closed.LAPSED:
         # only a lapse looks for the next one: for a capture or a void an early timer costs less than the search
-        lapse = min(other.expires_at for other in holds.values())
+        lapse = _next_lapse(holds, lapse)
     return replace(
         state, holds=holds, closed=state.closed.set(version, ClosedHold(reason, hold.client)), next_lapse=lapse
     )
+
+
+def _next_lapse(holds: Map[int, Hold], lapse: int) -> int:
+    """The earliest time at which one of ``holds`` lapses; the search ends at one that lapses with ``lapse``."""
+    earliest = next(iter(holds.values())).expires_at
+    for hold in holds.values():
+        if hold.expires_at <= lapse:
+            return lapse
+        earliest = min(earliest, hold.expires_at)
+    return earliest
 
 
 def _alive(*, blocked: bool) -> Status:
