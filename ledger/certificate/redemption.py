@@ -3,8 +3,8 @@
 Order of precedence of the refusals.
 
 Authorize and inquire, where a CVC is required: ``RateLimited``, ``CertificateRefused``. Where it is optional:
-``RateLimited`` (only if one is given), ``CertificateNotFound``, ``CvcMismatch``. Then, for an authorization,
-``CertificateNotActive``, ``CertificateBlocked``, ``CertificateExpired``, ``CurrencyMismatch``, ``InsufficientFunds``.
+``RateLimited`` (only if one is given), ``CertificateNotFound``, ``CvcMismatch``. Then ``CertificateNotActive``,
+``CertificateBlocked``, ``CertificateExpired``, and for an authorization ``CurrencyMismatch``, ``InsufficientFunds``.
 
 Capture: ``AuthorizationNotFound``, ``Forbidden``, ``AuthorizationAlreadyCaptured``, ``AuthorizationVoided``,
 ``AuthorizationExpired``, ``CaptureExceedsAuthorization``.
@@ -60,10 +60,8 @@ def inquire(
 ) -> Decision[Certificate]:
     """Tell the balance to whoever may know it."""
     access = check_cvc(state, command.cvc, origin, now, policy, attempts)
-    if access.refused is None and state.status in {Status.RESERVED, Status.CANCELLED}:
-        refused = refuse(state, Refusal.CERTIFICATE_NOT_ACTIVE, "The certificate is not active.")
-        return replace(refused, attempts=access.attempts)
-    return access
+    refused = None if access.refused is not None else _not_spendable(state)
+    return access if refused is None else replace(refused, attempts=access.attempts)
 
 
 def check_cvc(
@@ -112,7 +110,7 @@ def capture(
     if hold is None or hold.expires_at <= now:
         return refuse(state, *_CLOSED_REFUSALS[Closed.LAPSED])
     amount = hold.left if command.amount is None else command.amount
-    if amount > hold.left:
+    if not 0 < amount <= hold.left:
         detail = f"{hold.left} is left of the authorization, {amount} was asked for."
         return refuse(state, Refusal.CAPTURE_EXCEEDS_AUTHORIZATION, detail, left=hold.left)
     final = command.final or amount == hold.left
