@@ -1,9 +1,9 @@
 """``verify``: reads the whole log and proves it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gift_ledger.cli.context import (
     EXIT_CODES,
@@ -19,7 +19,10 @@ from gift_ledger.cli.context import (
     screen,
     table,
 )
-from ledger.identifiers import certificate_entity, normalise_code
+from ledger.identifiers import certificate_entity, entity_key, is_certificate, normalise_code
+
+if TYPE_CHECKING:
+    from persistence.verification import VerificationReport
 
 
 def verify(
@@ -53,15 +56,39 @@ async def _verify(context: Context, codes: list[str], *, as_json: bool) -> int:
     if as_json:
         print_json(report)
     else:
-        made = table("ENTITY", "VERSION>", "PROBLEM")
-        for finding in report.findings:
-            row(made, finding.entity, finding.version, finding.problem)
-        if report.findings:
-            screen().print(made)
-        screen().print(
-            plain(f"{len(report.findings)} findings in {report.records:,} records of {report.entities:,} entities.")
-        )
+        _show(report)
     return Exit.FOUND if report.findings else Exit.OK
+
+
+def _show(report: "VerificationReport") -> None:
+    out = screen()
+    if report.findings:
+        findings = table("ENTITY", "VERSION>", "PROBLEM", title="Findings")
+        for finding in report.findings:
+            row(findings, finding.entity, finding.version, finding.problem)
+        out.print(findings, "", sep="\n")
+    sums = table("CURRENCY", "BALANCE>", "OF IT HELD>", title="Balances, in minor units")
+    for currency, balance in report.balances.items():
+        row(sums, currency, f"{balance:,}", f"{report.held.get(currency, 0):,}")
+    if report.balances:
+        out.print(sums, "", sep="\n")
+    out.print(
+        f"Records: {report.records:,}. Certificates: {report.certificates:,}. Orders: {report.orders:,}. "
+        f"Events that wait for Kafka: {report.publications_waiting:,}. SMS that wait: {report.messages_waiting:,}."
+    )
+    if report.undecided:
+        again = " ".join(entity_key(entity) for entity in report.undecided if is_certificate(entity))
+        out.print(
+            plain(
+                f"Not decided, since they were written to all the time: {', '.join(report.undecided)}. "
+                f"Look again in a quieter moment{f': gift-ledger verify {again}' if again else ''}."
+            ),
+            soft_wrap=True,
+        )
+    if report.findings:
+        out.print(f"[bold red]Findings: {len(report.findings):,}.[/]")
+    else:
+        out.print(f"[bold green]All {'else ' if report.undecided else ''}is proved.[/]")
 
 
 def _entity(code: str) -> str:
@@ -72,9 +99,9 @@ def _entity(code: str) -> str:
 
 
 def _progress() -> Progress:
-    """A bar on standard error; where that is no terminal, nothing."""
+    """What was read so far, on standard error; where that is no terminal, nothing."""
     console = screen(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} records"), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 

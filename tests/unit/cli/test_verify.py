@@ -1,0 +1,145 @@
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from ledger.identifiers import certificate_entity, order_entity
+from persistence.errors import DamagedLogError
+from persistence.log import Log
+from persistence.verification import Finding, VerificationReport
+from tests.unit.cli.stage import CODE, World
+
+
+def proof(*findings: Finding, **facts: object) -> VerificationReport:
+    given: dict[str, Any] = {
+        "findings": findings,
+        "records": 12_000,
+        "entities": 3,
+        "certificates": 2,
+        "orders": 1,
+        "balances": {"RUB": 290_000},
+        "held": {"RUB": 20_000},
+        "publications_waiting": 4,
+        "messages_waiting": 1,
+    }
+    return VerificationReport(**given | facts)
+
+
+class Verifier:
+    def __init__(self, report: VerificationReport) -> None:
+        self.report = report
+        self.asked: list[Sequence[str] | None] = []
+
+    async def __call__(
+        self, _log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]
+    ) -> VerificationReport:
+        self.asked.append(entities)
+        on_progress(1)
+        return self.report
+
+
+def test_a_ledger_in_order(filled: World) -> None:
+    verifier = Verifier(proof())
+    filled.use(verify=verifier)
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 0
+    assert "Records: 12,000. Certificates: 2. Orders: 1. " in ran.stdout
+    assert "Events that wait for Kafka: 4. SMS that wait: 1.\n" in ran.stdout
+    assert re.search(r"^RUB +290,000 +20,000$", ran.stdout, re.MULTILINE)
+    assert ran.stdout.endswith("All is proved.\n")
+    assert ran.stderr == ""
+    assert verifier.asked == [None]
+
+
+def test_what_is_found_is_shown_and_is_exit_code_1(filled: World) -> None:
+    filled.use(verify=Verifier(proof(Finding("c:GC-7K2M-9QXA", 4, "the chain is broken [here]"))))
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 1
+    assert "c:GC-7K2M-9QXA" in ran.stdout
+    assert "the chain is broken [here]" in ran.stdout
+    assert ran.stdout.endswith("Findings: 1.\n")
+
+
+def test_the_report_as_json(filled: World) -> None:
+    filled.use(verify=Verifier(proof(Finding("c:X", None, "broken"))))
+
+    ran = filled.run("verify", "--json")
+
+    assert ran.exit_code == 1
+    told = json.loads(ran.stdout)
+    assert told["findings"] == [{"entity": "c:X", "version": None, "problem": "broken"}]
+    assert told["records"] == 12_000
+
+
+def test_an_empty_ledger_has_no_sums(filled: World) -> None:
+    filled.use(verify=Verifier(proof(balances={}, held={})))
+
+    assert "CURRENCY" not in filled.run("verify").stdout
+
+
+@pytest.mark.parametrize(
+    ("undecided", "advice"),
+    [
+        (
+            (certificate_entity(CODE), order_entity("SO-1")),
+            f"in a quieter moment: gift-ledger verify {CODE}.",
+        ),
+        ((order_entity("SO-1"),), "in a quieter moment."),
+    ],
+)
+def test_what_could_not_be_decided_is_told_and_is_no_finding(
+    filled: World, undecided: tuple[str, ...], advice: str
+) -> None:
+    filled.use(verify=Verifier(proof(undecided=undecided)))
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 0
+    assert f"written to all the time: {', '.join(undecided)}. Look again {advice}" in ran.stdout
+    assert ran.stdout.endswith("All else is proved.\n")
+
+
+def test_the_real_proof_of_a_real_history(filled: World) -> None:
+    ran = filled.run("verify", CODE)
+
+    assert ran.exit_code == 0, ran.output
+    assert "Records: 6. Certificates: 1. Orders: 0." in ran.stdout
+
+
+def test_some_certificates_alone(filled: World) -> None:
+    verifier = Verifier(proof())
+    filled.use(verify=verifier)
+
+    filled.run("verify", CODE.lower(), "GC-OTHER-01")
+
+    assert verifier.asked == [[certificate_entity(CODE), certificate_entity("GC-OTHER-01")]]
+
+
+@pytest.mark.parametrize("wrong", ["short", "GC 7K2M", "x" * 33])
+def test_what_is_no_code_is_said_before_anything_is_read(world: World, wrong: str) -> None:
+    ran = world.run("verify", wrong)
+
+    assert ran.exit_code == 2
+    assert "is no certificate code: it has 8 to 32 characters of A-Z 0-9 -" in ran.stderr
+
+
+def test_a_damaged_log_points_to_itself(filled: World) -> None:
+    async def verify(
+        log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]
+    ) -> VerificationReport:
+        raise DamagedLogError("c:X: record 3 cannot be read")
+
+    filled.use(verify=verify)
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 2
+    assert ran.stderr == (
+        "gift-ledger: c:X: record 3 cannot be read. `gift-ledger verify` tells how far the damage goes.\n"
+    )
