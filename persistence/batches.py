@@ -7,7 +7,8 @@ def check_batch(batch: Batch) -> None:
     """Refuse a batch that no correct caller makes: writing it would break the log.
 
     Raises:
-        ValueError: an entity stands in it twice, or a snapshot is not of the version that its change leads to.
+        ValueError: an entity stands in it twice, a snapshot is not of the version that its change leads to, or a
+            count of attempts is to be kept for no time.
     """
     changes = batch.changes
     if len({change.entity for change in changes}) != len(changes):
@@ -17,6 +18,9 @@ def check_batch(batch: Batch) -> None:
             version = change.expected + len(change.records)
             if not change.snapshot.startswith(b"%d|" % version):
                 raise ValueError(f"the snapshot of {change.entity} is not that of version {version}")
+    for one in batch.attempts:
+        if one.ttl_ms <= 0:
+            raise ValueError(f"the attempts of {one.code} are kept for {one.ttl_ms} ms: that is for no time")
 
 
 def page(limit: int, most: int) -> int:

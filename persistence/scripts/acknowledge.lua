@@ -7,11 +7,12 @@
 --
 -- Returns 1 if it is done, 0 if somebody else was first.
 local count = tonumber(ARGV[2])
-if tonumber(redis.call('GET', KEYS[2]) or 0) ~= tonumber(ARGV[1]) or count > redis.call('LLEN', KEYS[1]) then
+local waiting = redis.call('LLEN', KEYS[1])
+if tonumber(redis.call('GET', KEYS[2]) or 0) ~= tonumber(ARGV[1]) or count < 0 or count > waiting then
   return 0
 end
 if count > 0 then
-  redis.call('LTRIM', KEYS[1], count, -1)
   redis.call('INCRBY', KEYS[2], count)
+  redis.call('LTRIM', KEYS[1], count, -1)
 end
 return 1
