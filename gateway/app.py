@@ -9,8 +9,9 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from gateway.certificates import Certificates
+from gateway.documentation import Documentation
 from gateway.front import HOT, Front
-from gateway.handlers import routes
+from gateway.handlers import ROUTES, Admission
 from gateway.keyring import Keyring
 from gateway.metrics import Metrics
 from gateway.problems import problem
@@ -40,11 +41,13 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
             yield
 
     litestar = Litestar(
-        routes(keyring),
+        ROUTES,
+        guards=[Admission(keyring)],  # the application's: those of a router are copied, and the keyring with them
         dependencies={
             "certificates": _the(certificates),
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
+            "documentation": _the(Documentation()),
             "registry": _the(services.metrics),
         },
         lifespan=[lifespan],

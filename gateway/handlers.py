@@ -7,7 +7,7 @@ of them are usually answered before they get here (:mod:`gateway.front`). The GE
 
 from typing import Annotated, Any, Final
 
-from litestar import HttpMethod, Request, Router, post, route
+from litestar import HttpMethod, Request, post, route
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.access import Call, Client
 from gateway.certificates import Certificates, admit
+from gateway.documentation import Documentation
 from gateway.keyring import Keyring
 from gateway.metrics import CONTENT_TYPE, exposition
 from gateway.raw import Raw, exchange_of
@@ -148,10 +149,21 @@ async def ready(readiness: NamedDependency[ReadinessCheck]) -> Raw:
     return Raw(await readiness.reply())
 
 
-def routes(keyring: Keyring) -> list[Router | HTTPRouteHandler]:
-    """All routes of the gateway."""
-    behind_the_guard = Router(
-        "/", guards=[Admission(keyring)], route_handlers=[certificate, operations, order, metrics]
-    )
-    in_the_open = [live, ready]
-    return [authorize, capture, void, balance, block, unblock, cvc, behind_the_guard, *in_the_open]
+@route("/schema", http_method=READ)
+async def page(documentation: NamedDependency[Documentation]) -> Raw:
+    """The documentation, for people."""
+    return Raw(documentation.page)
+
+
+@route("/schema/openapi.json", http_method=READ)
+async def openapi(documentation: NamedDependency[Documentation]) -> Raw:
+    """The documentation, for programs."""
+    return Raw(documentation.openapi)
+
+
+ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
+    *(authorize, capture, void, balance, block, unblock, cvc),
+    *(certificate, operations, order, metrics),
+    *(live, ready, page, openapi),
+)
+"""All routes of the gateway. :class:`Admission` guards those that name a call."""
