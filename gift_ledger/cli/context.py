@@ -24,6 +24,7 @@ from gift_ledger.settings import Settings, SettingsError
 from gift_ledger.sources import SETTINGS, Loaded, load
 from persistence.errors import DamagedLogError, StorageError, StorageUnsafeError
 from persistence.log import Log
+from persistence.vault import SecretsError
 
 PIPED_COLUMNS: Final = 160
 """Width of what goes to a file or to another program."""
@@ -54,10 +55,18 @@ class FindingError(CommandError):
     """What the command was asked about is not there: a finding, not a wrong call."""
 
 
-KNOWN_ERRORS: Final = (SettingsError, EndpointsError, NoLedgerError, StorageError, ActorError, CommandError, OSError)
+KNOWN_ERRORS: Final = (
+    SettingsError,
+    EndpointsError,
+    SecretsError,
+    NoLedgerError,
+    StorageError,
+    ActorError,
+    CommandError,
+    OSError,
+)
 """What can go wrong outside of us; anything else is a defect, and shows its traceback."""
 KNOWN_LATE: Final = (
-    ("persistence.vault", "SecretsError"),
     ("ray.exceptions", "RayError"),
     ("aiokafka.errors", "KafkaError"),
 )

@@ -8,6 +8,7 @@ from gift_ledger.cli.check import Check, fail, ok, warn
 from gift_ledger.cli.context import Context
 from gift_ledger.endpoints import FILE_NAME
 from gift_ledger.settings import Settings
+from persistence.vault import SecretsError, Vault
 
 
 def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]) -> list[Check]:
@@ -22,8 +23,6 @@ def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]
 
 def fingerprint(settings: Settings) -> str | None:
     """That of the pepper in the secrets file; ``None`` if there is no such file, or it cannot be used."""
-    from persistence.vault import SecretsError, Vault  # noqa: PLC0415 - brings the whole of cryptography
-
     try:
         return Vault.load(settings.secrets_file).fingerprint
     except SecretsError:
@@ -42,8 +41,6 @@ def _data_dir(settings: Settings) -> Check:
 
 
 def _secrets(settings: Settings) -> Check:
-    from persistence.vault import SecretsError, Vault  # noqa: PLC0415 - brings the whole of cryptography
-
     path = settings.secrets_file
     if not path.exists():
         advice = "The first `gift-ledger up` makes it; on further machines copy it from the first one."
