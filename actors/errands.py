@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX: Final = 32
 """Errands that a shard runs at the same time; the others wait their turn."""
+ENTITIES_MAX: Final = 1_024
+"""Entities whose errands run or wait their turn; those beyond are left to their timers."""
 
 _logger = logging.getLogger(__name__)
 
@@ -36,28 +38,33 @@ class ErrandRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
+        self._closed = False
 
     @property
     def running(self) -> int:
         """Entities with errands under way."""
         return len(self._tasks)
 
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """What is under way, for whoever stops the shard."""
-        return list(self._tasks.values())
-
     def look_at(self, entity: str) -> None:
         """The entity has changed or its timer rang: see whether it owes anything."""
         resident = self._shard.state_of(entity)
-        if resident is None or not _owed(resident.state, self._clock()):
+        if self._closed or resident is None or not _owed(resident.state, self._clock()):
             return
         if entity in self._tasks:
             self._again.add(entity)
-        elif not self._shard.selling(entity):  # a sale does its certificate's errands itself
+        elif len(self._tasks) < ENTITIES_MAX and not self._shard.selling(entity):
+            # a sale does its certificate's errands itself, and has this looked at again when it ends
             task = asyncio.create_task(self._run(entity), name=f"errands {entity}")
             self._tasks[entity] = task
             task.add_done_callback(lambda _: self._ended(entity))
+
+    async def close(self) -> None:
+        """Stop where they stand; the timers have them done later."""
+        self._closed = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, entity: str) -> None:
         del self._tasks[entity]
@@ -81,6 +88,9 @@ class ErrandRunner:
             # the entity's timer has it done later
             self._shard.counts["errands_failed"] += 1
             _logger.warning("%s: %s for %s waits: %s", entity, errand.name, errand.target, error)
+        except Exception:
+            self._shard.counts["defects"] += 1
+            _logger.exception("%s: %s for %s failed", entity, errand.name, errand.target)
 
 
 def _owed(state: State, now: int) -> tuple[Errand, ...]:

@@ -15,5 +15,9 @@ class OverloadedError(ActorError):
     """The command was not given to the ledger: nothing happened."""
 
 
+class LeavingError(OverloadedError):
+    """The shard is stopping: nothing happened, and whoever takes its place will take the command."""
+
+
 class OutcomeUnknownError(ActorError):
     """The command was given to the ledger and no answer came: retry with the same idempotency key."""

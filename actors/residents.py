@@ -1,7 +1,7 @@
 """The entities that a shard holds in memory."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection
 
 from ledger.attempts import NO_ATTEMPTS, Attempts
 from ledger.certificate import Certificate
@@ -46,8 +46,9 @@ class Residents:
         """The entity, if it is in memory."""
         return self._held.get(entity)
 
-    def put(self, entity: str, resident: Resident) -> None:
+    def put(self, entity: str, resident: Resident, now: int) -> None:
         """Take an entity in."""
+        resident.touched = now
         self._held[entity] = resident
 
     def touch(self, entity: str, now: int) -> None:
@@ -59,14 +60,18 @@ class Residents:
         """Forget an entity; it is read again when it is touched."""
         self._held.pop(entity, None)
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._held.clear()
+    def cold(
+        self, residents_max: int, touched_before: int, at_work: Collection[str], count_max: int
+    ) -> list[tuple[str, Resident]]:
+        """Those to be passivated, coldest first: too many, or not touched since ``touched_before`` (milliseconds).
 
-    def cold(self, residents_max: int, touched_before: int) -> Iterator[tuple[str, Resident]]:
-        """Those to be passivated, coldest first: too many, or not touched since ``touched_before`` (milliseconds)."""
+        Never one that is ``at_work``: a round is deciding on it, or waits for the log to take what it decided.
+        """
         surplus = len(self._held) - residents_max
-        for position, (entity, resident) in enumerate(list(self._held.items())):
-            if position >= surplus and resident.touched >= touched_before:
-                return
-            yield entity, resident
+        found: list[tuple[str, Resident]] = []
+        for position, (entity, resident) in enumerate(self._held.items()):
+            if len(found) == count_max or (position >= surplus and resident.touched >= touched_before):
+                break
+            if entity not in at_work:
+                found.append((entity, resident))
+        return found

@@ -1,18 +1,19 @@
 """The sale of a certificate: the code is reserved, its order puts it on the line, and if that is paid it is issued.
 
 Two entities take part, each with its own log, so a sale is a sequence of steps of which each is durable by itself. A
-crash
-between any two is made good: what is missing is an errand of the certificate or of its order (:mod:`ledger.errands`),
-and a durable timer sees to it.
+crash between any two is made good: what is missing is an errand of the certificate or of its order
+(:mod:`ledger.errands`), and a durable timer sees to it.
 """
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from actors.errors import OutcomeUnknownError
+from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.ports import Ledger
-from actors.work import Keyed
+from actors.work import Done, Keyed
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, Activate, Allocate, Origin, Report, Reserve, Sell
 from ledger.errands import Grant
@@ -20,6 +21,72 @@ from ledger.identifiers import entity_key, order_entity
 
 if TYPE_CHECKING:
     from actors.shard import Shard
+
+SALES_MAX: Final = 512
+"""Sales under way at once in one shard."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Sales:
+    """The sales that are under way in a shard.
+
+    Args:
+        shard: owns the certificates.
+        ledger: the way to their orders.
+        seconds_max: how long one may take; its caller has given up by then.
+    """
+
+    def __init__(self, shard: "Shard", ledger: Ledger, seconds_max: float) -> None:
+        self._shard = shard
+        self._ledger = ledger
+        self._seconds_max = seconds_max
+        self._tasks: dict[asyncio.Task[None], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, entity: str) -> bool:
+        return entity in self._tasks.values()
+
+    def begin(self, entity: str, command: Sell, origin: Origin, done: Done) -> None:
+        """Sell; ``done`` is called once with the outcome.
+
+        Raises:
+            OverloadedError: too many are under way; nothing happened.
+        """
+        if len(self._tasks) >= SALES_MAX:
+            raise OverloadedError("Too many sales at once; nothing happened.")
+        task = asyncio.create_task(self._run(entity, command, origin, done), name=f"sale {entity}")
+        self._tasks[task] = entity
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Let those under way come to their end; if cancelled, cut them off."""
+        tasks = list(self._tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        entity = self._tasks.pop(task)
+        self._shard.look_at(entity)  # in case the sale was not brought to its end
+
+    async def _run(self, entity: str, command: Sell, origin: Origin, done: Done) -> None:
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                answer = await Sale(self._shard, self._ledger, entity, command, origin).run()
+        except ActorError as error:
+            done(error)
+        except TimeoutError:
+            done(OutcomeUnknownError("The sale took too long; what was begun of it will be finished."))
+        except asyncio.CancelledError:
+            done(OutcomeUnknownError("The shard stopped in the middle of the sale."))
+            raise
+        except Exception:
+            _logger.exception("sale of %s failed", entity)
+            self._shard.counts["defects"] += 1
+            done(OutcomeUnknownError("The sale failed; it was recorded for the operators."))
+        else:
+            done(answer)
 
 
 class Sale:
@@ -44,19 +111,27 @@ class Sale:
         """Sell; gives the reservation or a refusal.
 
         Raises:
-            ActorError: a step got no outcome; what was begun is finished by the errands.
+            OverloadedError: nothing happened.
+            OutcomeUnknownError: a step got no outcome; what was begun is finished by the errands.
         """
         probe = await self._ask_order(probe=True)
         if probe.refused is not None:
             return await self._refuse(probe)
         reserved = await self._shard.step(self._entity, self._reserve, self._origin, Keyed.PENDING)
-        begun_before = reserved.replayed and not reserved.body and reserved.refused is None
+        if not _begun(reserved) and (reserved.refused is not None or reserved.replayed):
+            return reserved
+        try:
+            return await self._go_on(reserved)
+        except OverloadedError as error:
+            raise OutcomeUnknownError(f"The code is reserved, the sale is not finished: {error}") from error
+
+    async def _go_on(self, reserved: Answer) -> Answer:
+        """What follows once the code is reserved by this request, or by an earlier one with the same key."""
+        begun_before = _begun(reserved)
         if begun_before:
             reserved = await self._shard.step(self._entity, self._reserve, self._unkeyed)
             if reserved.refused is not None:
                 return await self._settle(self._reserve, replace(reserved, replayed=True))
-        elif reserved.refused is not None or reserved.replayed:
-            return reserved
         answer = await self._join(created=reserved.created or begun_before)
         return replace(answer, replayed=begun_before)
 
@@ -64,9 +139,16 @@ class Sale:
         """The order says no; but that the code is sold already comes before that."""
         refused = Answer(refused=probe.refused)
         asked = replace(self._reserve, probe=True)
-        return await self._shard.step(
-            self._entity, asked, self._origin, shape=lambda own: refused if own.refused is None else own
-        )
+
+        def shape(own: Answer) -> Answer:
+            return refused if own.refused is None else own
+
+        answer = await self._shard.step(self._entity, asked, self._origin, shape=shape)
+        if not _begun(answer):
+            return answer
+        # an earlier request with this key was cut off after the reservation, and the order has changed its mind since
+        settled = await self._shard.step(self._entity, asked, self._origin, Keyed.SETTLES, shape)
+        return replace(settled, replayed=True)
 
     async def _join(self, *, created: bool) -> Answer:
         """Have the order put the code on its line; tell the certificate what came of it; issue it if it is paid."""
@@ -103,3 +185,8 @@ class Sale:
 
     async def _ask_order(self, *, probe: bool) -> Answer:
         return await self._ledger.ask(self._order, Allocate(self._command.line_id, self._code, probe), SYSTEM)
+
+
+def _begun(answer: Answer) -> bool:
+    """Whether this is what a key is answered with whose sale was begun, and has no outcome yet."""
+    return answer.replayed and not answer.body and answer.refused is None

@@ -8,17 +8,17 @@ there, reads what is not in memory, decides, appends everything at once, and let
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from actors import outcomes
 from actors.errands import ErrandRunner
-from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
 from actors.issuer import Issuer
 from actors.ports import Ledger
 from actors.residents import Resident, Residents
 from actors.round import Round, attempts_of
-from actors.sale import Sale
+from actors.sale import Sales
 from actors.settings import ActorSettings
 from actors.work import Done, Keyed, Shape, Work, as_it_is
 from ledger.answers import Answer
@@ -32,8 +32,8 @@ from persistence.log import Batch, Change, Conflict, Loaded, Log
 
 CONFLICTS_MAX: Final = 8
 """Rounds in which the same command may meet another writer before the caller is sent away."""
-SALES_MAX: Final = 512
-"""Sales under way at once."""
+PASSIVATED_MAX: Final = 500
+"""Entities that are let go at once: it bounds how many snapshots one append carries."""
 
 _logger = logging.getLogger(__name__)
 
@@ -69,28 +69,33 @@ class Shard:
         self._clock = clock
         self._policy = policy
         self._settings = settings
+        self._timeout_ms = int(settings.request_timeout_seconds * 1_000)
         self._residents = Residents()
         self._mailbox: deque[Work] = deque()
         self._filled = asyncio.Event()
-        self._sales: dict[asyncio.Task[None], str] = {}
+        self._at_work: Collection[str] = ()
+        self._sales = Sales(self, ledger, settings.request_timeout_seconds)
         self._errands = ErrandRunner(self, ledger, clock)
-        self._ledger = ledger
-        self._closed = False
+        self._touched = clock()
+        self._leaving = False
+        self._stopped = False
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
 
     # --- what callers see --------------------------------------------------------------------------------------------
 
     def submit(self, entity: str, command: AnyCommand, origin: Origin, done: Done) -> None:
         """Put a command into the mailbox; ``done`` is called once with its outcome."""
-        if self._closed or len(self._mailbox) >= self._settings.mailbox_max:
+        try:
+            self._admit_caller()
+            if isinstance(command, Sell):
+                self._sales.begin(entity, command, origin, done)
+                return
+        except OverloadedError as error:
             self.counts["overloaded"] += 1
-            done(OverloadedError("The shard is stopping." if self._closed else "The shard's mailbox is full."))
+            done(error)
             return
-        self.counts["commands"] += 1
-        if isinstance(command, Sell):
-            self._sell(entity, command, origin, done)
-            return
-        self._mailbox.append(Work(entity, command, origin, done))
-        self._filled.set()
+        self._put(Work(entity, command, origin, done, self._clock()))
 
     async def ask(self, entity: str, command: AnyCommand, origin: Origin) -> Answer:
         """As :meth:`actors.ports.Ledger.ask`, for an entity of this shard."""
@@ -104,20 +109,32 @@ class Shard:
         keyed: Keyed = Keyed.FIRST,
         shape: Shape = as_it_is,
     ) -> Answer:
-        """One step of something larger: the caller says what becomes of the idempotency key and of the answer."""
+        """One step of something larger: the caller says what becomes of the idempotency key and of the answer.
+
+        Steps are taken while the shard leaves, and beyond the bound of the mailbox: they finish what has begun, and
+        whoever makes them is bounded.
+
+        Raises:
+            ActorError: as :meth:`actors.ports.Ledger.ask`.
+        """
+        if self._stopped:
+            raise LeavingError(f"{self.name} has stopped; nothing happened.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Answer | ActorError) -> None:
             if future.done():
-                return
+                return  # whoever asked has gone away
             if isinstance(outcome, ActorError):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
 
-        self._mailbox.append(Work(entity, command, origin, done, keyed, shape))
-        self._filled.set()
+        self._put(Work(entity, command, origin, done, self._clock(), keyed, shape))
         return await future
+
+    def look_at(self, entity: str) -> None:
+        """See whether the entity owes anything, and do it."""
+        self._errands.look_at(entity)
 
     @property
     def facts(self) -> dict[str, int | float | str]:
@@ -132,35 +149,72 @@ class Shard:
 
     @property
     def idle_since(self) -> int:
-        """When the last command came (milliseconds); now if there is work."""
-        if self._mailbox or self._sales:
+        """When there was work last (milliseconds)."""
+        if self._mailbox or self._at_work or len(self._sales) or self._errands.running:
             return self._clock()
-        return self.counts["touched"]
+        return self._touched
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve until cancelled. A round that fails answers its commands; the loop goes on."""
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._mailbox:
-                count = min(len(self._mailbox), self._settings.batch_max)
-                await self.round([self._mailbox.popleft() for _ in range(count)])
+        """Serve until :meth:`close`, or cancelled. A round that fails answers its commands, and the loop goes on."""
+        self._at_rest.clear()
+        try:
+            while self._mailbox or not self._stopped:
+                await self._filled.wait()
+                self._filled.clear()
+                while works := self._gather():
+                    await self.round(works)
+        finally:
+            self._stopped = True
+            _fail(self._mailbox, LeavingError(f"{self.name} has stopped; nothing happened."))
+            self._mailbox.clear()
+            self._at_rest.set()
 
     async def close(self) -> None:
-        """Take no more commands, let those that are there finish, save what is worth it."""
-        self._closed = True
-        for task in [*self._sales, *self._errands.tasks]:
-            task.cancel()
-        await asyncio.gather(*self._sales, *self._errands.tasks, return_exceptions=True)
-        while self._mailbox:
-            await self.round([self._mailbox.popleft() for _ in range(len(self._mailbox))])
+        """Take no more commands, and return when those that are there have their answers; errands wait."""
+        self._leaving = True
+        await self._errands.close()
+        await self._sales.close()
+        self._stopped = True
+        self._filled.set()
+        await self._at_rest.wait()
+
+    def _admit_caller(self) -> None:
+        if self._leaving or self._stopped:
+            raise LeavingError(f"{self.name} is stopping; nothing happened.")
+        if len(self._mailbox) >= self._settings.mailbox_max:
+            raise OverloadedError("The shard's mailbox is full; nothing happened.")
+
+    def _put(self, work: Work) -> None:
+        self.counts["commands"] += 1
+        self._mailbox.append(work)
+        self._filled.set()
+
+    def _gather(self) -> list[Work]:
+        """What the next round takes on. A command that waited for longer than its caller does is not begun."""
+        given_up = self._clock() - self._timeout_ms
+        works: list[Work] = []
+        while self._mailbox and len(works) < self._settings.batch_max:
+            work = self._mailbox.popleft()
+            if work.arrived >= given_up:
+                works.append(work)
+            else:
+                self.counts["overloaded"] += 1
+                work.settle(OverloadedError("The shard did not come to the command in time; nothing happened."))
+        return works
 
     async def round(self, works: list[Work]) -> None:
         """Carry out ``works``, whatever happens to each."""
         self.counts["rounds"] += 1
-        self.counts["touched"] = self._clock()
+        self._touched = self._clock()
+        self._at_work = {work.entity for work in works}
+        try:
+            await self._carry_out(works)
+        finally:
+            self._at_work = ()
+
+    async def _carry_out(self, works: list[Work]) -> None:
         for _ in range(CONFLICTS_MAX):
             try:
                 works = await self._attempt(works)
@@ -174,12 +228,19 @@ class Shard:
                 self._forget(works)
                 _fail(works, OutcomeUnknownError(f"The log did not answer: {error}"))
                 return
+            except Exception:
+                _logger.exception("%s: a round failed", self.name)
+                self.counts["defects"] += 1
+                self._forget(works)
+                _fail(works, OutcomeUnknownError("The shard failed; it was recorded for the operators."))
+                return
             except BaseException:
                 self._forget(works)
-                _fail(works, OutcomeUnknownError("The shard failed; the outcome is unknown."))
+                _fail(works, OutcomeUnknownError("The shard was stopped; the outcome is unknown."))
                 raise
             if not works:
                 return
+        self.counts["overloaded"] += len(works)
         _fail(works, OverloadedError("Other writers were always faster; nothing happened."))
 
     async def _attempt(self, works: list[Work]) -> list[Work]:
@@ -196,10 +257,10 @@ class Shard:
             for entity in current.commit(batch):
                 self._errands.look_at(entity)
         for work, answer in current.answers:
-            work.done(answer)
+            work.settle(answer)
         for work, failure in current.defects:
             self.counts["defects"] += 1
-            work.done(failure)
+            work.settle(failure)
         return later
 
     async def _resolve(self, conflict: Conflict, works: list[Work]) -> list[Work]:
@@ -220,41 +281,49 @@ class Shard:
         """Answer a repeated request as the first one was answered."""
         self.counts["replayed"] += 1
         if stored.fingerprint != work.origin.fingerprint:
-            work.done(outcomes.REUSED)
+            work.settle(outcomes.REUSED)
         elif stored.answer is not None:
-            work.done(outcomes.again(stored.answer))
+            work.settle(outcomes.again(stored.answer))
         elif stored.pending:
-            work.done(Answer(replayed=True))  # a sale that was begun: whoever asked goes on with it
+            work.settle(Answer(replayed=True))  # a sale that was begun: whoever asked goes on with it
         else:
-            records = await self._log.history(work.entity, stored.version - 1, 1)
-            if work.entity not in self._residents:
-                await self._load([work])
-            resident = self._residents.get(work.entity)
-            if resident is None or not isinstance(resident.state, Certificate):
-                return  # loading has answered it
-            work.done(outcomes.again(outcomes.from_record(resident.state, codec.decode(records[0]))))
+            work.settle(await self._from_history(work, stored.version))
+
+    async def _from_history(self, work: Work, version: int) -> Answer | OutcomeUnknownError:
+        """The answer that the record of this version gave."""
+        records = await self._log.history(work.entity, version - 1, 1)
+        await self._load([work])
+        resident = self._residents.get(work.entity)
+        if not records or resident is None or not isinstance(resident.state, Certificate):
+            _logger.critical("%s: the record of version %d is not there", work.entity, version)
+            return OutcomeUnknownError("The first outcome cannot be read; operators have to look at it.")
+        return outcomes.again(outcomes.from_record(resident.state, codec.decode(records[0])))
 
     # --- memory ------------------------------------------------------------------------------------------------------
 
     async def _load(self, works: list[Work]) -> list[Work]:
-        """Read what is not in memory; gives the works whose entity could be read."""
+        """Read what is not in memory; gives the works whose entity could be read, and answers the others."""
         missing = list(dict.fromkeys(work.entity for work in works if work.entity not in self._residents))
         if not missing:
             return works
         self.counts["loaded"] += len(missing)
         damaged: dict[str, DamagedLogError] = {}
-        for entity, loaded in zip(missing, await self._log.load(missing), strict=True):
-            try:
+        try:
+            for entity, loaded in zip(missing, await self._log.load(missing), strict=True):
                 await self._admit(entity, loaded)
-            except DamagedLogError as error:
-                _logger.critical("%s: %s", entity, error)
-                self.counts["damaged"] += 1
-                damaged[entity] = error
-        if not damaged:
-            return works
+        except DamagedLogError:
+            # one by one, so that the others do not suffer from it
+            for entity in missing:
+                try:
+                    (loaded,) = await self._log.load([entity])
+                    await self._admit(entity, loaded)
+                except DamagedLogError as error:
+                    _logger.critical("%s: %s", entity, error)
+                    self.counts["damaged"] += 1
+                    damaged[entity] = error
         for work in works:
             if work.entity in damaged:
-                work.done(OutcomeUnknownError("What is stored is damaged; operators have to look at it."))
+                work.settle(OutcomeUnknownError("What is stored is damaged; operators have to look at it."))
         return [work for work in works if work.entity not in damaged]
 
     async def _admit(self, entity: str, loaded: Loaded) -> None:
@@ -268,16 +337,19 @@ class Shard:
         resident = Resident(state, position, len(loaded.tail))
         resident.attempts = attempts_of(loaded.attempts)
         resident.attempts_stored = loaded.attempts
-        self._residents.put(entity, resident)
+        self._residents.put(entity, resident, self._clock())
 
     def _forget(self, works: Iterable[Work]) -> None:
         for work in works:
             self._residents.drop(work.entity)
 
     async def passivate(self) -> int:
-        """Let go of entities that are cold or too many; gives how many. Those with a long tail leave a snapshot."""
+        """Let go of entities that are cold or too many; gives how many, :data:`PASSIVATED_MAX` at most.
+
+        Those with a long tail leave a snapshot.
+        """
         before = self._clock() - int(self._settings.idle_seconds * 1_000)
-        cold = list(self._residents.cold(self._settings.residents_max, before))
+        cold = self._residents.cold(self._settings.residents_max, before, self._at_work, PASSIVATED_MAX)
         changes = tuple(
             Change(entity, resident.position.version, snapshot=codec.snapshot(resident.state, resident.position))
             for entity, resident in cold
@@ -295,35 +367,11 @@ class Shard:
         """The entity as it is in memory, if it is."""
         return self._residents.get(entity)
 
-    # --- sales -------------------------------------------------------------------------------------------------------
-
-    def _sell(self, entity: str, command: Sell, origin: Origin, done: Done) -> None:
-        if len(self._sales) >= SALES_MAX:
-            self.counts["overloaded"] += 1
-            done(OverloadedError("Too many sales at once; nothing happened."))
-            return
-        task = asyncio.create_task(self._run_sale(entity, command, origin, done), name=f"sale {entity}")
-        self._sales[task] = entity
-        task.add_done_callback(self._sales.pop)
-
-    async def _run_sale(self, entity: str, command: Sell, origin: Origin, done: Done) -> None:
-        try:
-            done(await Sale(self, self._ledger, entity, command, origin).run())
-        except ActorError as error:
-            done(error)
-        except asyncio.CancelledError:
-            done(OutcomeUnknownError("The shard stopped in the middle of the sale."))
-            raise
-        except Exception:
-            _logger.exception("sale of %s failed", entity)
-            self.counts["defects"] += 1
-            done(OutcomeUnknownError("The sale failed; it was recorded for the operators."))
-
     def selling(self, entity: str) -> bool:
         """Whether a sale of this certificate is under way here, which does the certificate's errands itself."""
-        return entity in self._sales.values()
+        return entity in self._sales
 
 
-def _fail(works: Sequence[Work], error: ActorError) -> None:
+def _fail(works: Iterable[Work], error: ActorError) -> None:
     for work in works:
-        work.done(error)
+        work.settle(error)

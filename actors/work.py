@@ -32,9 +32,12 @@ def as_it_is(answer: Answer) -> Answer:
 
 
 class Work:
-    """A command with who asks and who waits for it."""
+    """A command with who asks and who waits for it.
 
-    __slots__ = ("command", "done", "entity", "keyed", "origin", "shape")
+    ``arrived`` is when it came into the mailbox (milliseconds). ``done`` is called by :meth:`settle` alone.
+    """
+
+    __slots__ = ("_done", "arrived", "command", "entity", "keyed", "origin", "settled", "shape")
 
     def __init__(
         self,
@@ -42,12 +45,21 @@ class Work:
         command: AnyCommand,
         origin: Origin,
         done: Done,
+        arrived: int,
         keyed: Keyed = Keyed.FIRST,
         shape: Shape = as_it_is,
     ) -> None:
         self.entity: Final = entity
         self.command: Final = command
         self.origin: Final = origin
-        self.done: Final = done
+        self.arrived: Final = arrived
         self.keyed: Final = keyed
         self.shape: Final = shape
+        self.settled = False
+        self._done: Final = done
+
+    def settle(self, outcome: Answer | ActorError) -> None:
+        """Tell the outcome; a second one is not told, since the first has been acted on."""
+        if not self.settled:
+            self.settled = True
+            self._done(outcome)

@@ -1,0 +1,45 @@
+"""No test in this folder may start Ray, and none leaves a task behind."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import ray
+
+from tests.unit.actors.logs import UnreliableLog
+from tests.unit.actors.stage import FakeClock, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a unit test must not start Ray")
+
+    for name in ("init", "remote", "get_actor", "kill"):
+        monkeypatch.setattr(ray, name, refuse)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def log(clock: FakeClock) -> UnreliableLog:
+    """A log in memory that can be made to fail."""
+    return UnreliableLog(clock)
+
+
+@pytest.fixture
+async def stage(clock: FakeClock, log: UnreliableLog) -> AsyncIterator[Stage]:
+    """Makes shards over `log` that run until the end of the test; none leaves a task behind."""
+    async with AsyncExitStack() as running:
+        yield Stage(clock, log, running)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert [task.get_name() for task in left] == []
