@@ -1,24 +1,23 @@
 """The direct way to a shard: frames of commands over a Unix socket, or TCP with a token between machines.
 
-A frame is its length (4 bytes, little-endian) and a msgpack message. A caller sends a :class:`CallFrame` and gets
-back one
-:class:`ReplyFrame` with all answers that came out of the same round, and further ones with those that take longer
-(sales).
+A frame is its length (4 bytes, little-endian) and a msgpack message. A caller sends a :class:`CallFrame`, and gets its
+answers in one or more :class:`ReplyFrame`: those that came out of the same round together, and each that takes longer
+(sales) when it is there.
 """
 
 import asyncio
 import hmac
 import logging
-import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 
-from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
-from actors.settings import SOCKET_PATH_BYTES_MAX
+from actors import sockets
+from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
 from actors.work import Done
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin, Sell
@@ -26,11 +25,17 @@ from ledger.commands import AnyCommand, Origin, Sell
 FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 """A longer frame is no frame of ours; the connection is cut."""
 UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Replies that a caller has not read; beyond it the connection is cut."""
+"""What a peer has not read; beyond it the connection is cut."""
+TOKEN_BYTES_MIN: Final = 16
+TOKEN_BYTES_MAX: Final = 1_024
+"""Most that a connection may send before it has shown its token."""
 CONNECT_SECONDS_MAX: Final = 2.0
+"""How long a connection may take, and how long it may be open without its token."""
 _LENGTH_BYTES: Final = 4
 
 _logger = logging.getLogger(__name__)
+
+Bytes = bytes | bytearray
 
 
 class Call(Struct, frozen=True, array_like=True):
@@ -48,12 +53,15 @@ class CallFrame(Struct, frozen=True, array_like=True):
     calls: list[Call]
 
 
+Failure = Literal["", "leaving", "overloaded", "unknown"]
+
+
 class Reply(Struct, frozen=True, array_like=True):
     """Outcome of the call at ``position`` of its frame."""
 
     position: int
     answer: Answer | None = None
-    failure: Literal["", "overloaded", "unknown"] = ""
+    failure: Failure = ""
     detail: str = ""
 
     @property
@@ -61,14 +69,38 @@ class Reply(Struct, frozen=True, array_like=True):
         """The answer, or why there is none."""
         if self.answer is not None:
             return self.answer
-        return OverloadedError(self.detail) if self.failure == "overloaded" else OutcomeUnknownError(self.detail)
+        match self.failure:
+            case "leaving":
+                return LeavingError(self.detail)
+            case "overloaded":
+                return OverloadedError(self.detail)
+            case _:
+                return OutcomeUnknownError(self.detail)
+
+
+def _reply(position: int, outcome: Answer | ActorError) -> Reply:
+    failure: Failure
+    match outcome:
+        case Answer():
+            return Reply(position, outcome)
+        case LeavingError():
+            failure = "leaving"
+        case OverloadedError():
+            failure = "overloaded"
+        case _:
+            failure = "unknown"
+    return Reply(position, None, failure, outcome.detail)
 
 
 class ReplyFrame(Struct, frozen=True, array_like=True):
-    """Outcomes of some calls of a frame, each once."""
+    """Outcomes of some calls of a frame, each once.
+
+    ``turn``: all that is answered at once has been; the caller may send its next frame. Each frame gets one such reply.
+    """
 
     frame: int
     replies: list[Reply]
+    turn: bool
 
 
 class Takes(Protocol):
@@ -79,9 +111,8 @@ class Takes(Protocol):
         ...
 
 
-_call_encoder: Final = msgspec.msgpack.Encoder()
+_encoder: Final = msgspec.msgpack.Encoder()
 _call_decoder: Final = msgspec.msgpack.Decoder(CallFrame)
-_reply_encoder: Final = msgspec.msgpack.Encoder()
 _reply_decoder: Final = msgspec.msgpack.Decoder(ReplyFrame)
 
 
@@ -92,11 +123,16 @@ class _Frames(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self.frame_bytes_max = FRAME_BYTES_MAX
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
-        self.transport = transport
-        transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
+        # no isinstance: the transports of uvloop, which Ray runs actors on, are none of asyncio's
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
+        own = transport.get_extra_info("socket")
+        if own is not None and own.family != socket.AF_UNIX:
+            # a machine that is gone says nothing: the kernel finds out
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def pause_writing(self) -> None:
         """The peer has stopped reading; waiting for it would only fill the memory."""
@@ -106,20 +142,21 @@ class _Frames(asyncio.Protocol):
         buffer = self._buffer
         buffer += data
         start = 0
-        while len(buffer) - start >= _LENGTH_BYTES:
+        # a connection that was cut in one frame does nothing of what follows it
+        while len(buffer) - start >= _LENGTH_BYTES and not self.transport.is_closing():
             length = int.from_bytes(buffer[start : start + _LENGTH_BYTES], "little")
-            if length > FRAME_BYTES_MAX:
+            if length > self.frame_bytes_max:
                 self.transport.abort()
-                return
+                break
             end = start + _LENGTH_BYTES + length
             if len(buffer) < end:
                 break
-            frame = bytes(buffer[start + _LENGTH_BYTES : end])
+            frame = buffer[start + _LENGTH_BYTES : end]
             start = end
             self.frame_received(frame)
         del buffer[:start]
 
-    def frame_received(self, frame: bytes) -> None:
+    def frame_received(self, frame: Bytes) -> None:
         """A whole frame has come."""
         raise NotImplementedError
 
@@ -127,6 +164,11 @@ class _Frames(asyncio.Protocol):
         """Send a frame; on a connection that is gone nothing happens."""
         if not self.transport.is_closing():
             self.transport.write(len(frame).to_bytes(_LENGTH_BYTES, "little") + frame)
+
+    def cut(self, reason: str) -> None:
+        """End a connection whose peer does not speak as we do."""
+        _logger.warning("a connection was cut: %s", reason)
+        self.transport.abort()
 
 
 class _Frame:
@@ -141,25 +183,22 @@ class _Frame:
         # a sale takes several rounds; the caller must not wait for it before it sends its next frame
         self._waiting = sum(not isinstance(call.command, Sell) for call in frame.calls)
         if self._waiting == 0:
-            connection.reply(ReplyFrame(frame.frame, []))
+            connection.reply(ReplyFrame(self._number, [], turn=True))
 
     def done(self, position: int, *, quick: bool) -> Done:
         """What the shard calls with the outcome of one call."""
 
         def take(outcome: Answer | ActorError) -> None:
-            if isinstance(outcome, Answer):
-                self._ready.append(Reply(position, outcome))
-            else:
-                failure: Literal["overloaded", "unknown"] = (
-                    "overloaded" if isinstance(outcome, OverloadedError) else "unknown"
-                )
-                self._ready.append(Reply(position, None, failure, outcome.detail))
-            self._waiting -= quick
-            if self._waiting == 0 or not quick:
-                self._connection.reply(ReplyFrame(self._number, self._ready))
+            self._ready.append(_reply(position, outcome))
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._connection.reply(ReplyFrame(self._number, self._ready, turn=True))
                 self._ready = []
 
-        return take
+        def take_late(outcome: Answer | ActorError) -> None:
+            self._connection.reply(ReplyFrame(self._number, [_reply(position, outcome)], turn=False))
+
+        return take if quick else take_late
 
 
 class _Served(_Frames):
@@ -170,35 +209,55 @@ class _Served(_Frames):
         self._takes = takes
         self._token = token
         self._connections = connections
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._connections.add(self)
+        if self._token is not None:
+            self.frame_bytes_max = TOKEN_BYTES_MAX
+            self._patience = asyncio.get_running_loop().call_later(CONNECT_SECONDS_MAX, self.cut, "it shows no token")
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._connections.discard(self)
+        if self._patience is not None:
+            self._patience.cancel()
 
-    def frame_received(self, frame: bytes) -> None:
+    def frame_received(self, frame: Bytes) -> None:
         if self._token is not None:
-            if not hmac.compare_digest(frame, self._token):
-                _logger.warning("a connection with a wrong token was refused")
-                self.transport.abort()
-            self._token = None
+            self._show(frame, self._token)
             return
         try:
             calls = _call_decoder.decode(frame)
-        except msgspec.MsgspecError:
-            _logger.exception("a frame cannot be read; is the caller of another version?")
-            self.transport.abort()
+        except msgspec.MsgspecError as error:
+            self.cut(f"a frame cannot be read ({error}); is the caller of another version?")
             return
         gathered = _Frame(self, calls)
         for position, call in enumerate(calls.calls):
             quick = not isinstance(call.command, Sell)
             self._takes(call.entity, call.command, call.origin, gathered.done(position, quick=quick))
 
-    def reply(self, replies: ReplyFrame) -> None:
-        """Send outcomes back."""
-        self.send(_reply_encoder.encode(replies))
+    def reply(self, frame: ReplyFrame) -> None:
+        """Send outcomes back, in several frames if one would be too long."""
+        encoded = _encoder.encode(frame)
+        if len(encoded) <= FRAME_BYTES_MAX:
+            self.send(encoded)
+        elif len(frame.replies) == 1:
+            late = OutcomeUnknownError("The answer is too long to be sent.")
+            self.reply(ReplyFrame(frame.frame, [_reply(frame.replies[0].position, late)], frame.turn))
+        else:
+            half = len(frame.replies) // 2
+            self.reply(ReplyFrame(frame.frame, frame.replies[:half], turn=False))
+            self.reply(ReplyFrame(frame.frame, frame.replies[half:], frame.turn))
+
+    def _show(self, frame: Bytes, token: bytes) -> None:
+        if not hmac.compare_digest(frame, token):
+            self.cut("its token is wrong")
+            return
+        self._token = None
+        self.frame_bytes_max = FRAME_BYTES_MAX
+        if self._patience is not None:
+            self._patience.cancel()
 
 
 class ChannelServer:
@@ -208,6 +267,7 @@ class ChannelServer:
         self._takes = takes
         self._token = token
         self._server: asyncio.Server | None = None
+        self._path: Path | None = None
         self._connections: set[_Served] = set()
 
     async def listen_unix(self, path: Path) -> str:
@@ -215,33 +275,41 @@ class ChannelServer:
 
         Raises:
             ValueError: the path is too long for a socket.
+            PermissionError: somebody else can write to the folder.
         """
-        if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
-            message = f"{path} is too long for a Unix socket; set a shorter DATA_DIR"
-            raise ValueError(message)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(sockets.prepare, path)
         self._server = await asyncio.get_running_loop().create_unix_server(self._connected, path)
-        path.chmod(0o600)
+        self._path = path
+        await asyncio.to_thread(path.chmod, 0o600)
         return f"unix:{path}"
 
     async def listen_tcp(self, host: str) -> str:
-        """Listen on a free port of ``host``, for callers that know the token; gives the address."""
-        if self._token is None:
-            message = "a TCP channel needs a token"
+        """Listen on a free port of ``host``, for callers that know the token; gives the address.
+
+        Raises:
+            ValueError: there is no token, or one that can be guessed.
+        """
+        if self._token is None or not TOKEN_BYTES_MIN <= len(self._token) <= TOKEN_BYTES_MAX:
+            message = f"a TCP channel needs a token of {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} bytes"
             raise ValueError(message)
         self._server = await asyncio.get_running_loop().create_server(self._connected, host, 0)
         port = self._server.sockets[0].getsockname()[1]
         return f"tcp:{host}:{port}"
 
-    async def close(self) -> None:
-        """Stop listening and cut the connections. Idempotent."""
+    async def stop_listening(self) -> None:
+        """Take no new connections; those that are there go on. Idempotent."""
         if self._server is not None:
             self._server.close()
-            for connection in list(self._connections):
-                connection.transport.close()
-            await self._server.wait_closed()
             self._server = None
+        if self._path is not None:
+            await asyncio.to_thread(self._path.unlink, missing_ok=True)
+            self._path = None
+
+    async def close(self) -> None:
+        """Take no new connections, and end those that are there when they have what was sent to them. Idempotent."""
+        await self.stop_listening()
+        for connection in list(self._connections):
+            connection.transport.close()
 
     def _connected(self) -> _Served:
         return _Served(self._takes, self._token, self._connections)
@@ -250,34 +318,39 @@ class ChannelServer:
 class Connection(_Frames):
     """The caller's end of a connection."""
 
-    def __init__(self, replied: Callable[[ReplyFrame], None], lost: Callable[["Connection"], None]) -> None:
+    def __init__(self, replied: "Replied", lost: "Lost") -> None:
         super().__init__()
         self._replied = replied
         self._lost = lost
 
-    def frame_received(self, frame: bytes) -> None:
+    def frame_received(self, frame: Bytes) -> None:
         """Outcomes have come."""
-        self._replied(_reply_decoder.decode(frame))
+        try:
+            replies = _reply_decoder.decode(frame)
+        except msgspec.MsgspecError as error:
+            self.cut(f"a reply cannot be read ({error}); is the shard of another version?")
+            return
+        self._replied(self, replies)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the lane."""
         self._lost(self)
 
-    def call(self, frame: int, calls: list[Call]) -> None:
-        """Send a frame of commands."""
-        self.send(_call_encoder.encode(CallFrame(frame, calls)))
+
+Replied = Callable[[Connection, ReplyFrame], None]
+Lost = Callable[[Connection], None]
 
 
-async def connect(
-    address: str,
-    token: bytes | None,
-    replied: Callable[[ReplyFrame], None],
-    lost: Callable[[Connection], None],
-) -> Connection:
-    """Connect to a shard.
+def encode_calls(frame: int, calls: list[Call]) -> bytes:
+    """A frame of commands, to be sent over a :class:`Connection`; at most :data:`FRAME_BYTES_MAX` long."""
+    return _encoder.encode(CallFrame(frame, calls))
+
+
+async def connect(address: str, token: bytes | None, replied: Replied, lost: Lost) -> Connection:
+    """Connect to a shard; ``replied`` gets what it answers, and ``lost`` is called once when the connection has ended.
 
     Raises:
-        OSError: nobody listens there, or not in time.
+        OSError: nobody listens there, not in time, or whoever does hung up at once.
     """
     loop = asyncio.get_running_loop()
     kind, _, place = address.partition(":")
@@ -289,4 +362,6 @@ async def connect(
             _, connection = await loop.create_connection(lambda: Connection(replied, lost), host, int(port))
     if kind == "tcp" and token is not None:
         connection.send(token)
+    if connection.transport.is_closing():
+        raise ConnectionResetError("the shard hung up")
     return connection

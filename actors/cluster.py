@@ -128,7 +128,7 @@ async def _stop(name: str, settings: ActorSettings) -> None:
 
 async def _report(name: str, settings: ActorSettings) -> ActorReport:
     try:
-        actor = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
+        actor: Any = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
         async with asyncio.timeout(REPORT_SECONDS_MAX):
             report: ActorReport = await actor.report.remote()
     except (ValueError, TimeoutError, ray.exceptions.RayError) as error:

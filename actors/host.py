@@ -1,24 +1,26 @@
 """What one actor process runs: a shard with its log, its timers, its listener and its way to the other shards."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from actors.channel import ChannelServer
 from actors.issuer import Issuer
+from actors.lane import Directory
 from actors.placement import DEDICATED
 from actors.ports import Ledger
 from actors.reports import ActorReport
-from actors.router import Directory, Router
+from actors.router import Router
 from actors.settings import ActorSettings
-from actors.shard import Shard
+from actors.shard import PASSIVATED_MAX, Shard
+from actors.sockets import socket_path
 from actors.timekeeper import Timekeeper
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin
@@ -111,21 +113,26 @@ class ShardHost:
         """
         async with AsyncExitStack() as stack:
             log = await self._opened_log()
+            if log is None:
+                return
             stack.push_async_callback(log.close)
-            shard = await self._serve(log, stack)
+            shard = await self._open_shard(log, stack)
+            server = ChannelServer(shard.submit, self._token if self.settings.actors.channel == "tcp" else None)
+            stack.push_async_callback(server.close)
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(shard.run(), name=f"{shard.name} rounds"),
-                    tasks.create_task(self._passivate(shard), name=f"{shard.name} passivation"),
-                ]
+                rounds = tasks.create_task(shard.run(), name=f"{shard.name} rounds")
+                helpers = [tasks.create_task(self._passivate(shard), name=f"{shard.name} passivation")]
                 if self._timekeeper is not None:
-                    running.append(tasks.create_task(self._timekeeper.run(), name=f"{shard.name} timers"))
+                    helpers.append(tasks.create_task(self._timekeeper.run(), name=f"{shard.name} timers"))
+                self.address = await self._listen(server)
                 self.started.set()
                 await self._stop.wait()
-                for task in running:
+                self.started.clear()
+                for task in helpers:
                     task.cancel()
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await shard.close()
+                # a caller that finds nobody here looks for whoever takes our place
+                await server.stop_listening()
+                await self._finish(shard, rounds)
 
     def stop(self) -> None:
         """Have :meth:`run` come to its end."""
@@ -141,24 +148,34 @@ class ShardHost:
         return ActorReport(
             name=self.settings.name,
             kind=self.settings.kind,
-            state="ALIVE" if self.started.is_set() else "STARTING",
+            state=self._state,
             pid=os.getpid(),
             node="",
             address=self.address,
             facts=facts,
         )
 
-    async def _opened_log(self) -> Log:
+    @property
+    def _state(self) -> str:
+        if self._stop.is_set():
+            return "STOPPING"
+        return "ALIVE" if self.started.is_set() else "STARTING"
+
+    async def _opened_log(self) -> Log | None:
+        """The log, waited for until it is there, or until we are stopped."""
         pause = 0.1
-        while True:
+        while not self._stop.is_set():
             try:
                 return await self._open_log()
             except StorageError as error:
                 _logger.warning("%s: the log cannot be opened yet: %s", self.settings.name, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
+            pause = min(pause * 2, 2.0)
+        return None
 
-    async def _serve(self, log: Log, stack: AsyncExitStack) -> Shard:
+    async def _open_shard(self, log: Log, stack: AsyncExitStack) -> Shard:
         settings = self.settings
         router = await stack.enter_async_context(Router(self._directory, settings.actors, self._token))
         ledger = LocalFirst(settings.name, self._directory, router)
@@ -168,26 +185,32 @@ class ShardHost:
         if settings.partitions:
             poll = settings.actors.timer_poll_seconds
             self._timekeeper = Timekeeper(ledger, log, settings.partitions, self._clock, poll)
-        server = ChannelServer(shard.submit, self._token if settings.actors.channel == "tcp" else None)
-        stack.push_async_callback(server.close)
-        if settings.actors.channel == "tcp":
-            self.address = await server.listen_tcp(settings.actors.channel_host)
-        else:
-            self.address = await server.listen_unix(self._socket_path())
         return shard
 
-    def _socket_path(self) -> Path:
-        # the pid keeps a restarted actor from taking the socket of one that is not quite dead
-        name = self.settings.name.replace(":", "-")
-        return Path(self.settings.actors.run_dir) / f"{name}-{os.getpid()}.sock"
+    async def _listen(self, server: ChannelServer) -> str:
+        actors = self.settings.actors
+        if actors.channel == "tcp":
+            return await server.listen_tcp(actors.channel_host)
+        return await server.listen_unix(socket_path(actors.run_dir, self.settings.name))
+
+    async def _finish(self, shard: Shard, rounds: "asyncio.Task[None]") -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await shard.close()
+        except TimeoutError:
+            _logger.warning("%s: not everything was finished in %s s", shard.name, CLOSE_SECONDS_MAX)
+            rounds.cancel()
 
     async def _passivate(self, shard: Shard) -> None:
         idle_ms = self.settings.actors.idle_seconds * 1_000
+        let_go = 0
         while True:
-            await asyncio.sleep(PASSIVATION_SECONDS)
+            # commands come first, even if there is much to be let go
+            await asyncio.sleep(0 if let_go == PASSIVATED_MAX else PASSIVATION_SECONDS)
             try:
-                await shard.passivate()
+                let_go = await shard.passivate()
             except StorageError as error:
+                let_go = 0
                 _logger.warning("%s: a snapshot was not written: %s", shard.name, error)
             if self.settings.kind == "certificate" and self._clock() - shard.idle_since > idle_ms:
                 _logger.info("%s was idle and leaves", shard.name)

@@ -9,8 +9,8 @@ import ray
 import ray.exceptions
 import ray.util
 
+from actors.lane import NoSuchActorError
 from actors.placement import DEDICATED, dedicated_name, may_be_dedicated, shard_of
-from actors.router import NoSuchActorError
 from actors.settings import ActorSettings
 
 CALL_SECONDS_MAX: Final = 3.0
@@ -34,6 +34,7 @@ class RayDirectory:
         self._start = start
         self._awake: set[str] = set()
         self._listed_at = float("-inf")
+        self._listing = asyncio.Lock()
 
     def holder_now(self, entity: str) -> str | None:
         """As :meth:`actors.router.Directory.holder_now`."""
@@ -49,9 +50,7 @@ class RayDirectory:
         shard = shard_of(entity, settings.placement, settings.shards, self._partitions)
         if not may_be_dedicated(entity, settings.placement):
             return shard
-        if not self._fresh:
-            self._awake = await asyncio.to_thread(self._list)
-            self._listed_at = time.monotonic()
+        await self._refresh()
         name = dedicated_name(entity)
         if name in self._awake:
             return name
@@ -63,13 +62,24 @@ class RayDirectory:
     async def address(self, name: str) -> str:
         """As :meth:`actors.router.Directory.address`; the actor of a certificate is started if it does not run."""
         try:
-            actor = await asyncio.to_thread(self._find, name)
             async with asyncio.timeout(CALL_SECONDS_MAX):
+                actor = await asyncio.to_thread(self._find, name)
                 address: str = await actor.address.remote()
         except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
             self._listed_at = float("-inf")
             raise NoSuchActorError(f"{name}: {error}") from error
         return address
+
+    async def _refresh(self) -> None:
+        """Have a list of actors that is recent enough; many callers at once make one."""
+        async with self._listing:
+            if self._fresh:
+                return
+            try:
+                self._awake = await asyncio.to_thread(self._list)
+            except (ValueError, ray.exceptions.RayError) as error:
+                raise NoSuchActorError(f"Ray does not list its actors: {error}") from error
+            self._listed_at = time.monotonic()
 
     @property
     def _fresh(self) -> bool:
