@@ -13,6 +13,8 @@ from persistence.log import Log
 
 READY: Final = "ready"
 """Fact in which an actor of the bridge says whether its outside answers."""
+PART_SECONDS_MAX: Final = 1.5
+"""How long each part may take to answer, so that one that hangs is named instead of hiding the others."""
 
 
 class Probe:
@@ -39,7 +41,7 @@ class Probe:
 
     async def health(self) -> Health:
         """Ask all parts at once."""
-        storage, shards, reports = await asyncio.gather(self._storage(), self._all_shards(), self._reports())
+        storage, shards, reports = await asyncio.gather(self._storage(), self._all_shards(), self._bridge())
         by_name = {report.name: report for report in reports}
         kafka = worst(bridge_part(by_name.get(name), name) for name in ("bridge:relay", "bridge:inbox"))
         sms = bridge_part(by_name.get("bridge:sms"), "bridge:sms")
@@ -47,24 +49,36 @@ class Probe:
 
     async def _storage(self) -> Component:
         try:
-            await self._log.check()
-        except StorageError as error:
+            async with asyncio.timeout(PART_SECONDS_MAX):
+                await self._log.check()
+        except (StorageError, TimeoutError) as error:
             return Component(
                 status=Condition.DOWN, detail=f"The log cannot be written durably: {type(error).__name__}."
             )
         return Component(status=Condition.OK)
 
     async def _all_shards(self) -> Component:
-        answers = await asyncio.gather(*(self._router.probe(name) for name in self._shards), return_exceptions=True)
+        answers = await asyncio.gather(*(self._shard(name) for name in self._shards), return_exceptions=True)
         silent = []
         for name, answer in zip(self._shards, answers, strict=True):
-            if isinstance(answer, ActorError):
+            if isinstance(answer, ActorError | TimeoutError):
                 silent.append(name)
             elif isinstance(answer, BaseException):
                 raise answer
         if silent:
             return Component(status=Condition.DOWN, detail=f"No answer from {', '.join(silent)}.")
         return Component(status=Condition.OK, detail=f"{len(self._shards)} answer")
+
+    async def _shard(self, name: str) -> None:
+        async with asyncio.timeout(PART_SECONDS_MAX):
+            await self._router.probe(name)
+
+    async def _bridge(self) -> list[ActorReport]:
+        try:
+            async with asyncio.timeout(PART_SECONDS_MAX):
+                return await self._reports()
+        except TimeoutError:
+            return []  # whoever cannot be asked counts as one that does not run
 
 
 def bridge_part(report: ActorReport | None, name: str) -> Component:
