@@ -12,9 +12,11 @@ ALWAYS: Final = {
 }
 """For every process of ours that uses Ray."""
 
-LOOPBACK: Final = {
+STARTING: Final = {
     # despite its name: 0 means that nobody but this machine joins, and all of Ray's ports are bound to 127.0.0.1
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Ray runs its workers at nice 15, as is right for batch jobs; ours answer tills
+    "RAY_worker_niceness": "0",
 }
 """For a process that starts a Ray of its own."""
 
@@ -26,5 +28,5 @@ def prepare(environ: MutableMapping[str, str], *, starts_ray: bool) -> None:
         environ: of this process; its children inherit it.
         starts_ray: whether this process starts the cluster, instead of joining one.
     """
-    for name, value in (ALWAYS | (LOOPBACK if starts_ray else {})).items():
+    for name, value in (ALWAYS | (STARTING if starts_ray else {})).items():
         environ.setdefault(name, value)

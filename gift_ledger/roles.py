@@ -36,18 +36,17 @@ _logger = logging.getLogger(__name__)
 
 async def run_gateway(settings: Settings) -> int:
     """Serve HTTP until a signal comes."""
-    stop = stopped_by_signals()
     async with AsyncExitStack() as stack:
         services = await open_services(settings, stack)
         http = settings.http()
-        await serve(create_app(services, http), http, stop)
+        await serve(create_app(services, http), http, stopped_by_signals())
     return 0
 
 
 async def run_shards(settings: Settings) -> int:
     """Have all shards run, until a signal comes; the actors outlive this process."""
-    stop = stopped_by_signals()
     await join(settings)
+    stop = stopped_by_signals()
     log = await open_log(settings)
     partitions = log.partitions
     await log.close()
@@ -60,8 +59,8 @@ async def run_shards(settings: Settings) -> int:
 
 async def run_bridge(settings: Settings) -> int:
     """Have the relay, the inbox and the SMS sender run, until a signal comes; the actors outlive this process."""
-    stop = stopped_by_signals()
     await join(settings)
+    stop = stopped_by_signals()
     log = await open_log(settings)
     partitions = log.partitions
     await log.close()
@@ -116,9 +115,13 @@ async def join(settings: Settings) -> None:
     await asyncio.to_thread(cluster.connect, settings.actors())
 
 
-def stopped_by_signals() -> asyncio.Event:
-    """An event that is set by SIGTERM and SIGINT."""
-    stop = asyncio.Event()
+def stopped_by_signals(stop: asyncio.Event | None = None) -> asyncio.Event:
+    """An event that is set by SIGTERM and SIGINT; a given one, or a new one.
+
+    To be called after Ray was started or joined: Ray puts handlers of its own, which end the process at once, in place of
+    those that are there.
+    """
+    stop = stop or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop

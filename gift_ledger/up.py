@@ -69,6 +69,9 @@ class Stack:
     async def run(self, ready: Ready) -> int:
         """Start, serve, and give the exit code."""
         endpoints = await self._start_servers()
+        stopped_by_signals(self._stop)
+        if self._stop.is_set():
+            return 0
         settings = self._settings.at(endpoints)
         make_secrets(settings)
         services = await self._start_actors(settings)
