@@ -11,7 +11,7 @@ from ledger import certificate, order
 from ledger import records as r
 from ledger.certificate import Certificate
 from ledger.identifiers import entity_key, is_certificate
-from ledger.invariants import status_follows_balance, violations
+from ledger.invariants import order_violations, violations
 from ledger.order import Order
 from ledger.postings import balance, held, postings
 from ledger.publications import publications
@@ -83,8 +83,10 @@ class Replay:
 
     def finish(self) -> None:
         """All records were taken: judge the history as a whole."""
-        if isinstance(self.state, Certificate) and not self.broken:
-            self.problems += ((None, wrong) for wrong in violations(self.state, self._history))
+        if not self.broken:
+            state, history = self.state, self._history
+            wrong = violations(state, history) if isinstance(state, Certificate) else order_violations(state, history)
+            self.problems += ((None, one) for one in wrong)
         self._history = []
 
     def _take(self, stored: bytes) -> None:
@@ -101,20 +103,19 @@ class Replay:
         except (ValueError, KeyError, TypeError) as error:
             raise _BrokenError(f"the record cannot follow what stands before it: {error}") from error
         self.position = end
+        self._history.append(record)
         if isinstance(self.state, Certificate):
             self._certificate(self.state, record)
         else:
             self._order(self.state, record)
 
     def _certificate(self, state: Certificate, record: Record) -> None:
-        self._history.append(record)
         entries = postings(record)
         self._balance += balance(entries)
         self._held += held(entries)
         if (self._balance, self._held) != (record.balance, record.held):
             figures = f"balance {record.balance} and held {record.held}, its postings {self._balance} and {self._held}"
             self.problems.append((record.version, f"the record says {figures}"))
-        self.problems += ((record.version, wrong) for wrong in status_follows_balance(state, ()))
         if isinstance(record.body, r.Activated):
             if self.issued is not None:
                 self.problems.append((record.version, "the certificate is activated a second time"))
@@ -127,11 +128,6 @@ class Replay:
             self.events += ((record.version, codec.encode_publication(event)) for event in events)
 
     def _order(self, state: Order, record: Record) -> None:
-        if isinstance(record.body, r.LineAllocated):
-            code = record.body.code
-            others = [line for line, one in state.allocations.items() if one.code == code]
-            if len(others) > 1:
-                self.problems.append((record.version, f"{code} stands on several lines: {', '.join(others)}"))
         if isinstance(record.body, r.Placed | r.PaymentRecorded):
             for line_id in state.lines:
                 command = state.activation(line_id)
