@@ -34,6 +34,9 @@ from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessag
 ATTEMPTS_TTL_MS: Final = 24 * 3_600_000
 """Wrong CVCs are forgotten a day after the last one."""
 
+SNAPSHOT_ITEMS_MAX: Final = 4
+"""Most holds and captures that snapshots write again for each record. So one comes whenever a history has grown by a
+third, and however long it is, waking the certificate never replays more than that."""
 CLOCKS_APART_MS: Final = 60_000
 """How far the clocks of two machines may be apart before a timer that one of them has set is lost to the other."""
 
@@ -260,7 +263,7 @@ class Round:
         state = draft.state
         # a snapshot of a long-lived certificate is large: it is written the more seldom
         size = len(state.captures) + len(state.closed) + len(state.holds) if isinstance(state, Certificate) else 0
-        return codec.snapshot(state, draft.position) if unsaved >= size else None
+        return codec.snapshot(state, draft.position) if unsaved * SNAPSHOT_ITEMS_MAX >= size else None
 
 
 def _outcome(work: Work, answer: Answer, pointer: int) -> Outcome:
