@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors import cluster
+from actors.settings import ActorSettings
 from examples.sms_gateway import SmsGateway
 from gateway.app import create_app
 from gateway.bridge_actors import start_bridge
@@ -64,6 +65,7 @@ class Stack:
         self._lock = lock
         self._stop = stop
         self._valkey: EmbeddedValkey | None = None
+        self._ray: EmbeddedRay | None = None
         self._exit_code = 0
 
     async def run(self, ready: Ready) -> int:
@@ -106,7 +108,8 @@ class Stack:
         settings = self._settings
         if settings.ray_address:
             return settings.ray_address, ""
-        ray = await self._closing.enter_async_context(EmbeddedRay(settings.ray_namespace, settings.dashboard_port))
+        ray = EmbeddedRay(settings.ray_namespace, settings.dashboard_port)
+        self._ray = await self._closing.enter_async_context(ray)
         return ray.address, ray.dashboard
 
     async def _start_valkey(self) -> str:
@@ -136,8 +139,12 @@ class Stack:
             cluster.start_shards(actors, policy, storage, partitions),
             start_bridge(bridge, actors, policy, storage, partitions),
         )
-        self._closing.push_async_callback(cluster.stop_actors, actors)
+        self._closing.push_async_callback(self._stop_actors, actors)
         return services
+
+    async def _stop_actors(self, actors: ActorSettings) -> None:
+        if self._ray is None or await self._ray.answers():
+            await cluster.stop_actors(actors)
 
     async def _announce(
         self, listening: "asyncio.Future[str]", endpoints: Endpoints, services: Services, ready: Ready

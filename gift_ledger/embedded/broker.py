@@ -13,6 +13,8 @@ from typing import Final, Self
 from confluent_kafka import KafkaException, Producer
 
 ANSWER_SECONDS_MAX: Final = 5.0
+_ERRORS: Final = 3
+"""Level of syslog: below it librdkafka tells that the cluster is a mock one, which everybody here knows."""
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class EmbeddedBroker:
             await asyncio.to_thread(cluster.flush, 0)
 
     def _start(self) -> None:
-        self._cluster = Producer({"test.mock.num.brokers": 1, "logger": _logger})
+        self._cluster = Producer({"test.mock.num.brokers": 1, "logger": _logger, "log_level": _ERRORS})
         for topic in self._topics:
             self._cluster.list_topics(topic, timeout=ANSWER_SECONDS_MAX)  # asking for a topic makes it
         (broker,) = self._cluster.list_topics(timeout=ANSWER_SECONDS_MAX).brokers.values()

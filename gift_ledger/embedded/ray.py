@@ -14,6 +14,8 @@ DASHBOARD_PORT: Final = 8265
 OBJECT_STORE_BYTES: Final = 80_000_000
 """The least that Ray takes; nothing of ours goes through the object store."""
 
+ANSWER_SECONDS_MAX: Final = 1.0
+
 
 class EmbeddedRay:
     """A Ray cluster that lives as long as the ``async with`` block.
@@ -38,6 +40,21 @@ class EmbeddedRay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(ray.shutdown)
+
+    async def answers(self) -> bool:
+        """Whether the cluster is still there.
+
+        A signal that goes to a whole group of processes ends Ray's together with us. Ray's own calls would then wait
+        for a minute until they end the process.
+        """
+        host, _, port = self.address.rpartition(":")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                _, writer = await asyncio.open_connection(host, int(port))
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
 
     def _start(self) -> None:
         context = ray.init(
