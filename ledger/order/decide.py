@@ -97,8 +97,10 @@ def _allocate(  # noqa: PLR0911 - one for each refusal
 def _lapse(state: Order, command: c.LapseAllocation, origin: Origin, now: int) -> Decision[Order]:
     allocation = state.allocations.get(command.line_id)
     paid = state.collected(command.line_id) > 0
-    if allocation is None and paid and not state.closed_to(command.line_id) and state.line_of(command.code) is None:
-        # whatever took the code off the line, the certificate is still reserved for it: who paid gets what he paid for
+    open_line = command.line_id in state.lines and not state.cancelled
+    if allocation is None and paid and open_line and state.line_of(command.code) is None:
+        # whatever took the code off the line, the certificate is still reserved for it: who paid gets what he paid
+        # for. Should it be reserved no longer, it says so when it is told the plan
         return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code))
     if allocation is None or allocation.code != command.code or allocation.activated or paid:
         return Decision(state=state)
