@@ -1,0 +1,176 @@
+"""Whatever is asked of a certificate, in whatever order: it does what the plain numbers do."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from ledger.answers import Answer
+from ledger.certificate import due
+from ledger.certificate.decide import settled
+from ledger.commands import (
+    Activate,
+    Authorize,
+    Block,
+    Capture,
+    CertificateCommand,
+    IssuedCvc,
+    Origin,
+    Reserve,
+    Tick,
+    Unblock,
+    Void,
+)
+from ledger.identifiers import AUTHORIZATION, OPERATION, certificate_entity, identifier
+from ledger.postings import Account, postings
+from tests.property.plain import MONTH_MS, YEAR_MS, PlainCertificate
+from tests.property.world import CVC, World
+
+CODE = "GC-7K2M-9QXA"
+ENTITY = certificate_entity(CODE)
+DENOMINATION = 1_000
+SHOP = Origin("shop", "OnlineStore", own_only=True)
+CALLERS = (
+    SHOP,
+    Origin("till", "Pos", own_only=True),
+    Origin("payments"),
+    Origin("support", overrides_block=True),
+)
+
+callers = st.sampled_from(CALLERS)
+amounts = st.integers(1, DENOMINATION + 100)
+parts = st.none() | st.integers(1, 400)
+
+
+class Redemption(RuleBasedStateMachine):
+    @initialize()
+    def issue(self) -> None:
+        self.world = World()
+        self.tell(Reserve("SO-1", "1"), SHOP)
+        self.tell(Activate("SO-1", "1", DENOMINATION, "RUB", cvc=IssuedCvc(CVC)), Origin("ledger"))
+        self.plain = PlainCertificate(DENOMINATION, "RUB", "shop", self.world.now + YEAR_MS)
+        self.names = {"activation": self.named(OPERATION, 2)}
+
+    @rule(caller=callers, amount=amounts, currency=st.sampled_from(["RUB"] * 9 + ["USD"]), partial=st.booleans())
+    def authorize(self, caller: Origin, amount: int, currency: str, partial: bool) -> None:  # noqa: FBT001
+        expected = self.plain.authorize(amount, currency, partial=partial)
+
+        answer = self.tell(Authorize(amount, currency, allow_partial=partial, ttl_ms=60_000 + amount), caller)
+
+        if self.same(answer, expected):
+            name = self.remember(AUTHORIZATION, answer)
+            self.plain.hold(name, caller.client, int(expected), self.world.now + 60_000 + amount)
+
+    @rule(caller=callers, name=st.data(), amount=parts, final=st.booleans())
+    def capture(self, caller: Origin, name: st.DataObject, amount: int | None, final: bool) -> None:  # noqa: FBT001
+        chosen = self.choose(name)
+        expected = self.plain.capture(chosen, caller.client, amount, final=final, own=caller.own_only)
+
+        answer = self.tell(Capture(self.names[chosen], amount, final), caller)
+
+        if self.same(answer, expected):
+            self.plain.take(self.remember(OPERATION, answer), caller.client, int(expected))
+
+    @rule(caller=callers, name=st.data(), amount=parts | st.just(DENOMINATION))
+    def void(self, caller: Origin, name: st.DataObject, amount: int | None) -> None:
+        chosen = self.choose(name)
+        own, support, now = caller.own_only, caller.overrides_block, self.world.now
+        expected = self.plain.void(chosen, caller.client, amount, now, own=own, support=support)
+
+        answer = self.tell(Void(self.names[chosen], amount), caller)
+
+        self.same(answer, expected)
+
+    @rule()
+    def block(self) -> None:
+        self.support(Block("stolen"), blocked=True)
+
+    @rule()
+    def unblock(self) -> None:
+        self.support(Unblock("found"), blocked=False)
+
+    @rule(delta=st.sampled_from([1, 1_000, 60_500, 61_000, 600_000, 7 * 86_400_000, MONTH_MS - 1, MONTH_MS, YEAR_MS]))
+    def wait(self, delta: int) -> None:
+        self.world.now += delta
+        self.plain.pass_time(self.world.now)
+
+    @rule()
+    def come_to_expiry(self) -> None:
+        self.world.now = max(self.world.now, self.plain.expires_at)
+        self.plain.pass_time(self.world.now)
+
+    @rule()
+    def ring(self) -> None:
+        self.tell(Tick(), Origin("ledger"))
+
+        assert due(self.world.certificate(CODE), self.world.now) == ()
+
+    @invariant()
+    def has_what_the_plain_numbers_say(self) -> None:
+        state = settled(self.world.certificate(CODE), self.world.now)
+
+        assert (state.status, state.balance, state.held) == (self.plain.status, self.plain.balance, self.plain.held)
+        assert self.plain.issued == self.plain.balance + self.plain.redeemed + self.plain.written_off + (
+            self.plain.refunded
+        )
+
+    @invariant()
+    def its_timer_wakes_it_for_whatever_time_brings(self) -> None:
+        state = self.world.certificate(CODE)
+        waits = [hold.expires_at for hold in state.holds.values()]
+        if state.status in {"Active", "Depleted", "Blocked"} and state.expires_at is not None:
+            waits.append(state.expires_at)
+
+        assert not waits or self.world.timers[ENTITY] <= max(min(waits), self.world.now + 2_000)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "plain"):
+            return
+        self.tell(Tick(), Origin("ledger"))
+        entries = [posting for record in self.world.histories[ENTITY] for posting in postings(record)]
+        total = {account: sum(one.amount for one in entries if one.account is account) for account in Account}
+
+        assert total[Account.PAYMENTS] == self.plain.refunded - DENOMINATION
+        assert total[Account.REDEMPTION] == self.plain.redeemed
+        assert total[Account.BREAKAGE] == self.plain.written_off
+        assert self.world.replayed(ENTITY) == self.world.certificate(CODE)
+        assert self.world.republished(CODE) == self.world.published[CODE]
+
+    # --- what the rules share ----------------------------------------------------------------------------------------
+
+    def tell(self, command: CertificateCommand, caller: Origin) -> Answer:
+        return self.world.tell(ENTITY, command, caller)
+
+    def support(self, command: Block | Unblock, *, blocked: bool) -> None:
+        refusals = {"Cancelled": "CertificateNotActive", "Expired": "CertificateExpired"}
+
+        answer = self.tell(command, CALLERS[3])
+
+        if answer.refused is not None:
+            assert answer.refused.code == refusals[self.plain.status]
+        else:
+            self.plain.blocked = blocked
+
+    def same(self, answer: Answer, expected: str | int) -> bool:
+        """Whether it was done, which the plain numbers must have done too."""
+        refused = None if answer.refused is None else answer.refused.code.value
+        assert refused == (expected if isinstance(expected, str) else None)
+        return refused is None
+
+    def remember(self, kind: str, answer: Answer) -> str:
+        """Name the new operation as callers do; a write-off may stand after its record."""
+        records = self.world.histories[ENTITY]
+        record = records[-1]
+        assert answer.version == record.version
+        name = self.named(kind, record.version)
+        self.names[name] = name
+        return name
+
+    def choose(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(sorted(self.names)))
+
+    def named(self, kind: str, version: int) -> str:
+        return identifier(kind, CODE, version)
+
+
+Redemption.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+TestRedemption = Redemption.TestCase
