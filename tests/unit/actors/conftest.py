@@ -15,6 +15,8 @@ from tests.unit.actors.stage import FakeClock, Stage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from actors.shard import Shard
+
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +45,12 @@ async def stage(clock: FakeClock, log: UnreliableLog) -> AsyncIterator[Stage]:
         yield Stage(clock, log, running)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert [task.get_name() for task in left] == []
+
+
+@pytest.fixture(params=["one shard", "two shards"])
+async def shard(stage: Stage, request: pytest.FixtureRequest) -> Shard:
+    """The certificates' shard; their orders live in the same one, or in another."""
+    first = await stage.shard()
+    if request.param == "two shards":
+        stage.ledger.orders = await stage.shard()
+    return first

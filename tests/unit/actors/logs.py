@@ -81,3 +81,7 @@ def raising(error: Exception) -> Callable[..., Awaitable[None]]:
         raise error
 
     return trouble
+
+
+async def fine(*_: object) -> None:
+    """Stand where there is no trouble."""

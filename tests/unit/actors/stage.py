@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.errors import OutcomeUnknownError
 from actors.issuer import Issuer
 from actors.settings import ActorSettings
 from actors.shard import Shard
@@ -22,6 +23,7 @@ from ledger.commands import (
     RecordPayment,
     Report,
     Reserve,
+    Sell,
 )
 from ledger.identifiers import is_certificate
 from ledger.policy import Policy
@@ -40,6 +42,9 @@ CERTIFICATE = f"c:{CODE}"
 ORDER = "o:SO-1"
 POS = Origin(client="till", channel="POS", own_only=True)
 RUB = "RUB"
+SELL = Sell("SO-1", "1")
+"""The sale of CODE for the first line of ORDER."""
+LOST = OutcomeUnknownError("the other shard did not answer")
 VAULT = Vault.generate()
 
 
@@ -194,3 +199,13 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let everything else run until something holds; the test's own time-out bounds it."""
     while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
         await asyncio.sleep(0)
+
+
+async def quiet(*shards: Shard) -> None:
+    """Wait until no shard has anything under way."""
+    await until(lambda: not any(shard.facts[what] for shard in shards for what in ("errands", "sales", "queued")))
+
+
+def statuses(order: Answer) -> list[str]:
+    """Return where the lines of an order stand."""
+    return [line["status"] for line in body(order)["certificateLines"]]
