@@ -9,13 +9,14 @@ from typing import Final
 
 from ledger import order
 from ledger.certificate import Certificate
-from ledger.identifiers import certificate_entity, entity_key, order_entity
+from ledger.identifiers import certificate_entity, order_entity
 from ledger.money import SECOND_MS
 from ledger.order import Order
 from ledger.records import Status
 from persistence import codec
 from persistence.errors import DamagedLogError, SnapshotUnreadableError
-from persistence.log import Log
+from persistence.log import Loaded, Log
+from persistence.reading import load_each, replayed
 from persistence.replay import Problem, Replay
 
 SETTLED_AFTER_MS: Final = 600 * SECOND_MS
@@ -24,24 +25,31 @@ SETTLED_AFTER_MS: Final = 600 * SECOND_MS
 
 async def certificates_of(log: Log, replays: Iterable[Replay]) -> dict[str, Certificate]:
     """By code, the certificates on the lines of orders; those that cannot be read are left out."""
-    codes = {
-        allocation.code
-        for replay in replays
-        if isinstance(replay.state, Order)
-        for allocation in replay.state.allocations.values()
-    }
+    codes = sorted(
+        {
+            allocation.code
+            for replay in replays
+            if isinstance(replay.state, Order)
+            for allocation in replay.state.allocations.values()
+        }
+    )
     found = {}
-    entities = [certificate_entity(code) for code in codes]
-    for entity, loaded in zip(entities, await log.load(entities), strict=True):
-        code = entity_key(entity)
+    for code, loaded in zip(codes, await load_each(log, [certificate_entity(code) for code in codes]), strict=True):
         try:
-            found[code] = codec.restore_certificate(code, loaded)[0]
-        except SnapshotUnreadableError:
-            (whole,) = await log.load([entity], snapshots=False)
-            found[code] = codec.restore_certificate(code, whole)[0]
+            found[code] = await _restored(log, code, loaded)
         except DamagedLogError:
             continue  # found and told when the certificate itself is replayed
     return found
+
+
+async def _restored(log: Log, code: str, loaded: Loaded | DamagedLogError) -> Certificate:
+    if isinstance(loaded, DamagedLogError):
+        raise loaded
+    try:
+        return codec.restore_certificate(code, loaded)[0]
+    except SnapshotUnreadableError:
+        (whole,) = await log.load([certificate_entity(code)], snapshots=False)
+        return codec.restore_certificate(code, whole)[0]
 
 
 def problems_of_order(replay: Replay, certificates: dict[str, Certificate], now: int) -> list[Problem]:
@@ -81,13 +89,8 @@ def problems_of_certificate(state: Certificate, replay: Replay) -> list[Problem]
 
 async def orders_of(log: Log, certificates: Sequence[Certificate]) -> list[Replay]:
     """The orders of certificates, in the same order, each replayed."""
-    entities = [order_entity(state.order_id or "") for state in certificates]
-    replays = []
-    for entity, loaded in zip(entities, await log.load(entities, snapshots=False), strict=True):
-        replay = Replay(entity, None, frozenset())
-        replay.take(loaded.tail)
-        replays.append(replay)
-    return replays
+    replays = [Replay(order_entity(state.order_id or ""), None, frozenset()) for state in certificates]
+    return list(await replayed(log, replays))
 
 
 def _issued(replay: Replay, line_id: str, certificate: Certificate) -> list[Problem]:

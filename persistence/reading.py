@@ -12,29 +12,29 @@ TAIL_PAGE: Final = 500
 """Records that are replayed before others get their turn on the loop."""
 
 
+async def load_each(log: Log, entities: Sequence[str], *, snapshots: bool = True) -> list[Loaded | DamagedLogError]:
+    """Load entities; one that cannot be loaded at all does not take the others with it."""
+    if not entities:
+        return []
+    try:
+        return list(await log.load(entities, snapshots=snapshots))
+    except DamagedLogError as error:
+        if len(entities) == 1:
+            return [error]
+    return [(await load_each(log, [entity], snapshots=snapshots))[0] for entity in entities]
+
+
 async def replayed(log: Log, replays: Sequence[Replay]) -> Sequence[Replay]:
     """Give each replay all records that its entity has now."""
-    loaded = await _load(log, replays)
-    await asyncio.gather(
-        *(_replay(log, replay, one) for replay, one in zip(replays, loaded, strict=True) if one is not None)
-    )
+    loaded = await load_each(log, [replay.entity for replay in replays])
+    await asyncio.gather(*(_replay(log, replay, one) for replay, one in zip(replays, loaded, strict=True)))
     return replays
 
 
-async def _load(log: Log, replays: Sequence[Replay]) -> list[Loaded | None]:
-    entities = [replay.entity for replay in replays]
-    try:
-        return list(await log.load(entities))
-    except DamagedLogError as error:
-        if len(replays) == 1:
-            replays[0].broken = True
-            replays[0].problems.append((None, str(error)))
-            return [None]
-    # one of them cannot be read at all; the others can
-    return [(await _load(log, [replay]))[0] for replay in replays]
-
-
-async def _replay(log: Log, replay: Replay, loaded: Loaded) -> None:
+async def _replay(log: Log, replay: Replay, loaded: Loaded | DamagedLogError) -> None:
+    if isinstance(loaded, DamagedLogError):
+        replay.give_up(str(loaded))
+        return
     if loaded.damage is not None:
         replay.problems.append((None, loaded.damage))
     while replay.version < loaded.snapshot_version and not replay.broken:

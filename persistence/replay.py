@@ -70,6 +70,11 @@ class Replay:
             self.broken = True
             self.problems.append((self.version + 1, str(error)))
 
+    def give_up(self, problem: str) -> None:
+        """The records cannot be read at all."""
+        self.broken = True
+        self.problems.append((None, problem))
+
     def compare_snapshot(self, stored: bytes) -> None:
         """Whether a snapshot that says that it is of this :attr:`version` is what the records come to."""
         if self.broken or stored == codec.snapshot(self.state, self.position):
