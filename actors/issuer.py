@@ -5,12 +5,7 @@ from typing import Final
 import msgspec
 
 from ledger.commands import IssuedCvc
-from persistence.vault import Recipient, Sms, Vault, new_cvc
-
-RECIPIENT: Final = "recipient"
-"""Context under which recipients are sealed."""
-SMS: Final = "sms"
-"""Context under which messages are sealed."""
+from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault, new_cvc
 
 _TEXTS: Final = {
     "ru": "Подарочный сертификат {code}. Код CVC: {cvc}. Никому его не сообщайте.",  # noqa: RUF001 - Russian

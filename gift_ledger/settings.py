@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Placement
+from gateway.bridge_settings import BridgeSettings
 from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
@@ -109,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka_bootstrap: Annotated[Brokers | None, about(_KAFKA, "Brokers to begin with. Unset: an embedded broker.")] = (
         None
     )
+    kafka_group: Annotated[Topic, about(_KAFKA, "Consumer group that orders and payments are read in.")] = "gift-ledger"
     topic_sales_orders: Annotated[Topic, about(_KAFKA, "Orders, in.")] = "All_SalesOrder"
     topic_payments: Annotated[Topic, about(_KAFKA, "Payments, in.")] = "All_Payments"
     topic_states: Annotated[Topic, about(_KAFKA, "States of certificates, out (cleanup.policy=compact).")] = (
@@ -295,6 +297,27 @@ class Settings(Struct, frozen=True, kw_only=True):
             idle_seconds=self.http_idle_seconds,
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
+        )
+
+    def bridge(self) -> BridgeSettings:
+        """Where Kafka and the SMS gateway are.
+
+        Raises:
+            SettingsError: no address of Kafka is known.
+        """
+        if self.kafka_bootstrap is None:
+            raise SettingsError(
+                "kafka_bootstrap is not set: set GIFT_LEDGER_KAFKA_BOOTSTRAP, or start a stack with `gift-ledger up`."
+            )
+        return BridgeSettings(
+            bootstrap=self.kafka_bootstrap,
+            group=self.kafka_group,
+            sales_orders=self.topic_sales_orders,
+            payments=self.topic_payments,
+            states=self.topic_states,
+            transactions=self.topic_transactions,
+            dead_letters=self.topic_dead_letters,
+            sms_url=self.sms_url or "",
         )
 
     def policy(self) -> Policy:

@@ -1,0 +1,65 @@
+"""A consumer that commits by hand, and how it is closed for certain."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+
+from gateway.kafka_producer import KAFKA_FAILURES, REQUEST_SECONDS_MAX
+
+SESSION_SECONDS: Final = 10.0
+"""A member of the group that was not heard of for so long loses its partitions."""
+REBALANCE_SECONDS_MAX: Final = 30.0
+"""How long the members may take to hand over their partitions."""
+METADATA_SECONDS: Final = 5.0
+"""How soon new topics and partitions are noticed."""
+FETCH_SECONDS_MAX: Final = 0.05
+"""How long a broker may hold back an answer in the hope of records. The embedded one always does."""
+STOP_SECONDS_MAX: Final = 3.0
+CUT_SECONDS_MAX: Final = 1.0
+"""How long each part of a consumer may take to end that did not stop by itself."""
+_NEVER_MS: Final = 2**31 - 1
+
+_logger = logging.getLogger(__name__)
+
+
+def new_consumer(bootstrap: str, group: str | None, client_id: str) -> AIOKafkaConsumer:
+    """A consumer, not started yet; it begins with the oldest record that its group has not committed."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        client_id=client_id,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        # what a transaction of another system took back was never said
+        isolation_level="read_committed",
+        request_timeout_ms=int(REQUEST_SECONDS_MAX * 1_000),
+        metadata_max_age_ms=int(METADATA_SECONDS * 1_000),
+        fetch_max_wait_ms=int(FETCH_SECONDS_MAX * 1_000),
+        session_timeout_ms=int(SESSION_SECONDS * 1_000),
+        rebalance_timeout_ms=int(REBALANCE_SECONDS_MAX * 1_000),
+        # while the ledger is away nothing is polled; another member could do no better
+        max_poll_interval_ms=_NEVER_MS,
+    )
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer within a bounded time, whatever state it is in."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await consumer.stop()
+    except KAFKA_FAILURES as error:
+        _logger.info("a consumer did not stop by itself: %s", type(error).__name__)
+        coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001
+        parts: list[Callable[[], Awaitable[None]]] = []
+        if coordinator is not None and hasattr(coordinator, "_stop_heartbeat_task"):
+            parts += [coordinator._stop_heartbeat_task, coordinator._stop_commit_offsets_refresh_task]  # noqa: SLF001
+        if fetcher is not None:
+            parts.append(fetcher.close)
+        for end in (*parts, client.close):
+            with suppress(*KAFKA_FAILURES):
+                async with asyncio.timeout(CUT_SECONDS_MAX):
+                    await end()

@@ -1,0 +1,132 @@
+"""The one producer of a process: started when the broker is there, and replaced whenever it has failed.
+
+aiokafka's producer is idempotent within its life, but it can wait for ever on a broker that is away (aiokafka #1101)
+and be stuck on a sequence number for good (#1017). So every wait here is bounded, and a producer that failed once is
+not used again. What it had not acknowledged is sent again by its successor: at worst a record comes twice.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+REQUEST_SECONDS_MAX: Final = 5.0
+"""How long the broker may take over one request."""
+START_SECONDS_MAX: Final = 6.0
+RETIRE_SECONDS_MAX: Final = 1.0
+"""How long a producer that failed may take to close; then its connections are cut."""
+PROBE_SECONDS: Final = 1.0
+"""Between two questions whether the broker answers; they also keep what is known of topics fresh."""
+PROBE_SECONDS_MAX: Final = 2.0
+BATCH_BYTES_MAX: Final = 256 * 1024
+"""Most that one request carries for one partition; brokers take 1 MiB unless told otherwise."""
+BACKOFF_SECONDS_MIN: Final = 0.05
+BACKOFF_SECONDS_MAX: Final = 2.0
+
+KAFKA_FAILURES: Final = (KafkaError, OSError)
+"""What goes wrong with a broker that is away, slow (a ``TimeoutError`` is an ``OSError``) or unwilling."""
+
+_logger = logging.getLogger(__name__)
+
+
+class ProducerKeeper:
+    """Keeps a producer at hand, as long as :meth:`run` runs.
+
+    Args:
+        bootstrap: ``HOST:PORT``, or several with commas between them.
+        client_id: what the broker's logs call it.
+    """
+
+    def __init__(self, bootstrap: str, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._current: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
+        self._failed = asyncio.Event()
+        self.started = 0
+        """Producers so far."""
+        self.reachable = False
+        """Whether the broker answered lately."""
+
+    async def producer(self) -> AIOKafkaProducer:
+        """The producer to use now; waits until there is one."""
+        while True:
+            current = self._current
+            producer = await asyncio.shield(current)
+            if current is self._current and not self._failed.is_set():
+                return producer
+            await asyncio.sleep(BACKOFF_SECONDS_MIN)  # it is being replaced
+
+    def discard(self, producer: AIOKafkaProducer) -> None:
+        """Have a producer that failed replaced; it is no matter who says so first."""
+        if self._current.done() and self._current.result() is producer:
+            self._failed.set()
+
+    async def run(self) -> None:
+        """Start producers, one after the other, until cancelled."""
+        while True:
+            producer = await self._started()
+            self.started += 1
+            self.reachable = True
+            self._failed.clear()
+            self._current.set_result(producer)
+            try:
+                await self._watch(producer)
+            finally:
+                self.reachable = False
+                self._current = asyncio.get_running_loop().create_future()
+                await close_producer(producer)
+
+    async def _started(self) -> AIOKafkaProducer:
+        pause = BACKOFF_SECONDS_MIN
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap.split(","),
+                client_id=self._client_id,
+                acks="all",
+                enable_idempotence=True,
+                max_batch_size=BATCH_BYTES_MAX,
+                request_timeout_ms=int(REQUEST_SECONDS_MAX * 1_000),
+            )
+            try:
+                async with asyncio.timeout(START_SECONDS_MAX):
+                    await producer.start()
+            except KAFKA_FAILURES as error:
+                _logger.warning("Kafka cannot be reached: %s", type(error).__name__)
+                await close_producer(producer)
+            except asyncio.CancelledError:
+                await close_producer(producer)
+                raise
+            else:
+                return producer
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, BACKOFF_SECONDS_MAX)
+
+    async def _watch(self, producer: AIOKafkaProducer) -> None:
+        """Until it has failed, find out again and again whether the broker answers."""
+        while not self._failed.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._failed.wait()
+                    return
+            try:
+                async with asyncio.timeout(PROBE_SECONDS_MAX):
+                    self.reachable = await producer.client.force_metadata_update()
+            except KAFKA_FAILURES:
+                self.reachable = False
+
+
+async def close_producer(producer: AIOKafkaProducer) -> None:
+    """Close a producer within a bounded time, whatever state it is in; what it had not delivered is dropped."""
+    # stop() waits until all is delivered, which may be never
+    producer._message_accumulator.fail_all(KafkaError("the producer is closed"))  # noqa: SLF001
+    try:
+        async with asyncio.timeout(RETIRE_SECONDS_MAX):
+            await producer.stop()
+    except KAFKA_FAILURES as error:
+        _logger.info("a producer did not stop by itself: %s", type(error).__name__)
+        with suppress(*KAFKA_FAILURES):
+            async with asyncio.timeout(RETIRE_SECONDS_MAX):
+                await producer.client.close()
