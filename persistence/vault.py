@@ -137,16 +137,19 @@ class Vault:
             SecretsError: it is missing, others can read it, or it is not a secrets file.
         """
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # without O_NONBLOCK a pipe in its place would be waited for
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise SecretsError(f"cannot open the secrets file {os.fspath(path)}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise SecretsError(f"{os.fspath(path)} is not a file")
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise SecretsError(f"others can read {os.fspath(path)}: run `chmod 600 {os.fspath(path)}`")
-            text = file.read(_SECRETS_BYTES_MAX)
+            text = os.read(descriptor, _SECRETS_BYTES_MAX)
+        finally:
+            os.close(descriptor)
         try:
             stored = msgspec.json.decode(text, type=_Secrets)
         except msgspec.DecodeError as error:
