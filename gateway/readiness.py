@@ -1,6 +1,7 @@
 """Whether the service can work: what ``GET /health/ready`` tells."""
 
 import asyncio
+import logging
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.settings import GatewaySettings
 LIVE: Final = Reply(200, (JSON, NO_STORE), b'{"status":"ok"}')
 """The process answers: that is all that liveness says."""
 
+_logger = logging.getLogger(__name__)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -51,8 +53,12 @@ class ReadinessCheck:
             async with asyncio.timeout(self._settings.health_seconds):
                 return await self._probe.health()
         except TimeoutError:
-            silent = Component(status=Condition.DOWN, detail=f"No answer within {self._settings.health_seconds:g} s.")
-            return Health(storage=silent, shards=silent, kafka=silent, sms=silent)
+            unknown = f"No answer within {self._settings.health_seconds:g} s."
+        except Exception:
+            _logger.exception("the health of the service cannot be found out")
+            unknown = "It cannot be found out; the log says why."
+        part = Component(status=Condition.DOWN, detail=unknown)
+        return Health(storage=part, shards=part, kafka=part, sms=part)
 
 
 def readiness(health: Health, keys: Component) -> Readiness:
