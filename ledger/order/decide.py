@@ -86,12 +86,9 @@ def _allocate(  # noqa: PLR0911 - one for each refusal
         return refuse(state, Refusal.CODE_ALREADY_SOLD, "The code is on another line of the order.")
     if allocation is not None or command.probe:
         return Decision(state=state)
-    bodies: list[r.AnyBody] = [r.LineAllocated(command.line_id, command.code)]
-    line = state.lines.get(command.line_id)
-    if line is not None and state.currency is not None:
-        # the grant that goes back with this record tells the plan
-        bodies.append(r.LinePlanTold(command.line_id, line.planned, state.currency))
-    return _accept(state, now, origin, *bodies)
+    # the grant that goes back tells the plan, and yet the line counts as not told: so the certificate is asked, and
+    # should it have been given back before this command came, it says so
+    return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code))
 
 
 def _lapse(state: Order, command: c.LapseAllocation, origin: Origin, now: int) -> Decision[Order]:
