@@ -231,9 +231,9 @@ def _kind(schema: dict[str, Any]) -> str:
         return f'"{schema["const"]}"'
     if "enum" in schema:
         return " | ".join(f'"{value}"' for value in schema["enum"])
-    kind = schema.get("type", "object")
+    kind: str | list[str] = schema.get("type", "object")
     first, *others = kind if isinstance(kind, list) else [kind]
-    words = schema.get("format", first)
+    words: str = schema.get("format", first)
     low, high = schema.get("minimum"), schema.get("maximum")
     if high is not None:
         words += f" from {low:,} to {high:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
