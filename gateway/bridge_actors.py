@@ -71,6 +71,9 @@ class BridgeActor(ABC):
     def __init__(self, boot: BridgeBoot) -> None:
         """Start working on the actor's own loop; Ray calls this again at every restart."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        # httpx would log addresses that may hold secrets, and aiokafka says every failed attempt of its own
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         self.boot = boot
         self._stop = asyncio.Event()
         self._worker: Worker | None = None

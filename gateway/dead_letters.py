@@ -11,7 +11,6 @@ from msgspec import Struct
 from gateway.kafka_producer import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, KAFKA_FAILURES, ProducerKeeper
 from ledger.money import rfc3339
 
-DELIVERY_SECONDS_MAX: Final = 10.0
 DETAIL_CHARACTERS_MAX: Final = 500
 """Of the reason: an event may be wrong at great length."""
 KEY_BYTES_MAX: Final = 1_024
@@ -71,13 +70,11 @@ class DeadLetterWriter:
         key, value, headers = record.key, record.value, [*kept, *why]
         pause = BACKOFF_SECONDS_MIN
         while True:
-            producer = await self._keeper.producer()
             try:
-                async with asyncio.timeout(DELIVERY_SECONDS_MAX):
+                async with self._keeper.delivery() as producer:
                     await producer.send_and_wait(self._topic, value, key=key, headers=headers)
             except KAFKA_FAILURES as error:
                 _logger.warning("a dead letter is not written yet: %r", error)
-                self._keeper.discard(producer)
                 self.failing = True
                 if isinstance(error, MessageSizeTooLargeError):
                     # with the reason added it no longer fits; the original can still be read where it came from

@@ -27,8 +27,8 @@ from gateway.kafka_producer import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, KAF
 
 BATCH_RECORDS_MAX: Final = 4_096
 """Most records in a batch: more than fit into its bytes, unless a batch was too large for the broker."""
-DELIVERY_SECONDS_MAX: Final = 10.0
-"""How long a batch may be on the way. aiokafka tries again by itself within it, which is enough for a new leader."""
+ROUTE_SECONDS_MAX: Final = 10.0
+"""How long it may take to learn which partitions a topic has."""
 REFUSED_SECONDS: Final = 5.0
 """After this a record that the broker will not have is tried again: somebody may have raised its limit."""
 STALLED_SECONDS: Final = 2.0
@@ -85,6 +85,8 @@ class Lane:
         """When the first record in the queue began to wait (the loop's time); ``None`` if none does."""
         self.refused = ""
         """Why the broker will not have the first record, as long as it will not."""
+        self.failure = ""
+        """Why the last attempt failed; empty if it did not."""
         self.published = 0
 
     def put(self, record: Outgoing, shipment: Shipment) -> None:
@@ -99,15 +101,14 @@ class Lane:
         pause = BACKOFF_SECONDS_MIN
         while True:
             await self._filled.wait()
-            producer = await self._keeper.producer()
             try:
-                count = await self._deliver(producer)
+                async with self._keeper.delivery() as producer:
+                    count = await self._deliver(producer)
             except UNWILLING as error:
-                self._keeper.discard(producer)
                 await self._refused(error)
             except KAFKA_FAILURES as error:
                 _logger.warning("%s/%d: not delivered: %r", self._topic, self._partition, error)
-                self._keeper.discard(producer)
+                self.failure = type(error).__name__
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF_SECONDS_MAX)
             else:
@@ -125,17 +126,16 @@ class Lane:
             count += 1
         batch.close()
         self._tried = count
-        async with asyncio.timeout(DELIVERY_SECONDS_MAX):
-            if self._partition not in await producer.partitions_for(self._topic):
-                raise UnknownTopicOrPartitionError(f"{self._topic} has no partition {self._partition} any more")
-            await (await producer.send_batch(batch, self._topic, partition=self._partition))
+        if self._partition not in await producer.partitions_for(self._topic):
+            raise UnknownTopicOrPartitionError(f"{self._topic} has no partition {self._partition} any more")
+        await (await producer.send_batch(batch, self._topic, partition=self._partition))
         return count
 
     def _delivered(self, count: int) -> None:
         for _ in range(count):
             self._queue.popleft()[1].arrived(1)
         self.published += count
-        self.refused = ""
+        self.refused = self.failure = ""
         self._records_max = min(self._records_max * 2, BATCH_RECORDS_MAX)
         self.since = asyncio.get_running_loop().time() if self._queue else None
         if not self._queue:
@@ -183,7 +183,7 @@ class Lanes:
         await shipment.delivered
 
     async def _partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
-        async with asyncio.timeout(DELIVERY_SECONDS_MAX):
+        async with asyncio.timeout(ROUTE_SECONDS_MAX):
             producer = await self._keeper.producer()
             return {topic: sorted(await producer.partitions_for(topic)) for topic in topics}
 
@@ -204,6 +204,11 @@ class Lanes:
         """What the broker will not have, and why; empty if nothing."""
         held = (f"{topic}/{number}: {lane.refused}" for (topic, number), lane in self._lanes.items() if lane.refused)
         return ", ".join(held)
+
+    @property
+    def failure(self) -> str:
+        """Why something did not get out at the first attempt, as long as it has not."""
+        return next((lane.failure for lane in self._lanes.values() if lane.failure), "")
 
     @property
     def stalled(self) -> bool:

@@ -7,7 +7,8 @@ not used again. What it had not acknowledged is sent again by its successor: at 
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -16,8 +17,10 @@ from aiokafka.errors import KafkaError
 REQUEST_SECONDS_MAX: Final = 5.0
 """How long the broker may take over one request."""
 START_SECONDS_MAX: Final = 6.0
-RETIRE_SECONDS_MAX: Final = 1.0
-"""How long a producer that failed may take to close; then its connections are cut."""
+DELIVERY_SECONDS_MAX: Final = 10.0
+"""How long a record may be on the way. aiokafka tries again by itself within it, which is enough for a new leader."""
+CLOSE_SECONDS_MAX: Final = 2.0
+"""How long a producer may take to close; then its tasks are cancelled."""
 PROBE_SECONDS: Final = 1.0
 """Between two questions whether the broker answers; they also keep what is known of topics fresh."""
 PROBE_SECONDS_MAX: Final = 2.0
@@ -45,6 +48,7 @@ class ProducerKeeper:
         self._client_id = client_id
         self._current: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
         self._failed = asyncio.Event()
+        self._deliveries: set[asyncio.Timeout] = set()
         self.started = 0
         """Producers so far."""
         self.reachable = False
@@ -59,10 +63,34 @@ class ProducerKeeper:
                 return producer
             await asyncio.sleep(BACKOFF_SECONDS_MIN)  # it is being replaced
 
-    def discard(self, producer: AIOKafkaProducer) -> None:
-        """Have a producer that failed replaced; it is no matter who says so first."""
-        if self._current.done() and self._current.result() is producer:
+    @asynccontextmanager
+    async def delivery(self) -> AsyncIterator[AIOKafkaProducer]:
+        """The producer, for one delivery that is waited for within the block; waits until there is one.
+
+        Raises:
+            aiokafka.errors.KafkaError: it failed, and the producer is replaced.
+            TimeoutError: it took too long, or the producer is replaced for another reason; it may have come through.
+        """
+        producer = await self.producer()
+        bound = asyncio.timeout(DELIVERY_SECONDS_MAX)
+        try:
+            async with bound:
+                self._deliveries.add(bound)
+                yield producer
+        except KAFKA_FAILURES:
+            self._discard(producer)
+            raise
+        finally:
+            self._deliveries.discard(bound)
+
+    def _discard(self, producer: AIOKafkaProducer) -> None:
+        """Have a producer that failed replaced, and end what waits for it; it is no matter who says so first."""
+        if self._current.done() and self._current.result() is producer and not self._failed.is_set():
             self._failed.set()
+            now = asyncio.get_running_loop().time()
+            for bound in self._deliveries:
+                if not bound.expired():
+                    bound.reschedule(now)
 
     async def run(self) -> None:
         """Start producers, one after the other, until cancelled."""
@@ -80,7 +108,7 @@ class ProducerKeeper:
                 await close_producer(producer)
 
     async def _started(self) -> AIOKafkaProducer:
-        pause = BACKOFF_SECONDS_MIN
+        pause, level = BACKOFF_SECONDS_MIN, logging.WARNING
         while True:
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._bootstrap.split(","),
@@ -94,7 +122,8 @@ class ProducerKeeper:
                 async with asyncio.timeout(START_SECONDS_MAX):
                     await producer.start()
             except KAFKA_FAILURES as error:
-                _logger.warning("Kafka cannot be reached: %s", type(error).__name__)
+                _logger.log(level, "Kafka cannot be reached, and is tried again: %s", type(error).__name__)
+                level = logging.DEBUG  # said once
                 await close_producer(producer)
             except asyncio.CancelledError:
                 await close_producer(producer)
@@ -119,14 +148,19 @@ class ProducerKeeper:
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Close a producer within a bounded time, whatever state it is in; what it had not delivered is dropped."""
-    # stop() waits until all is delivered, which may be never
-    producer._message_accumulator.fail_all(KafkaError("the producer is closed"))  # noqa: SLF001
-    try:
-        async with asyncio.timeout(RETIRE_SECONDS_MAX):
-            await producer.stop()
-    except KAFKA_FAILURES as error:
-        _logger.info("a producer did not stop by itself: %s", type(error).__name__)
-        with suppress(*KAFKA_FAILURES):
-            async with asyncio.timeout(RETIRE_SECONDS_MAX):
-                await producer.client.close()
+    """Close a producer within a bounded time, whatever state it is in; what it had not delivered is dropped.
+
+    Its own ``stop`` waits until all is delivered, which may be never, and cannot be interrupted.
+    """
+    producer._closed = True  # noqa: SLF001 - what ``stop`` does first
+    sender = producer._sender  # noqa: SLF001
+    ending: list[asyncio.Future[None]] = [asyncio.ensure_future(producer.client.close())]
+    if sender.sender_task is not None:
+        # it would tell a transaction that we do not have
+        sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001
+        sender.sender_task.cancel()
+        ending.append(sender.sender_task)
+    _, late = await asyncio.wait(ending, timeout=CLOSE_SECONDS_MAX)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -89,7 +89,7 @@ class OutboxRelay:
             "held": len(self._held),
             "refused": "" if lanes is None else lanes.refused,
             "producers": self._keeper.started,
-            "lastError": next(iter(self._held.values()), self._error),
+            "lastError": next(iter(self._held.values()), self._error or ("" if lanes is None else lanes.failure)),
         }
 
     def ready(self) -> bool:
