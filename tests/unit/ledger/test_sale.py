@@ -1,0 +1,205 @@
+"""A code is reserved, joined to its line, given back or activated."""
+
+import pytest
+
+from ledger import records as r
+from ledger.certificate import issued
+from ledger.commands import (
+    SYSTEM,
+    Activate,
+    Authorize,
+    Block,
+    CertificateCommand,
+    IssuedCvc,
+    Join,
+    Look,
+    Place,
+    Release,
+    Report,
+    Reserve,
+    Void,
+)
+from ledger.errands import Grant
+from ledger.money import DAY_MS
+from ledger.records import Status
+from tests.unit.ledger.stage import (
+    CODE,
+    CVC,
+    ORDER_ID,
+    OTHER_TILL,
+    RECIPIENT,
+    SHOP,
+    START,
+    SUPPORT,
+    YEAR_MS,
+    OnStage,
+    activate,
+    active,
+    reserved,
+)
+
+SAME = Reserve(ORDER_ID, "1")
+
+
+def report(errand: str, refusal: str | None = None, *, retained: bool = False, planned: int | None = None) -> Report:
+    currency = None if planned is None else "RUB"
+    return Report(errand, "1", CODE, refusal, planned, currency, retained, ORDER_ID)
+
+
+def test_a_code_that_was_never_sold_is_reserved_for_a_day_for_the_channel_that_asks() -> None:
+    stage = OnStage()
+
+    bodies = stage.tell(SAME, SHOP)
+
+    assert bodies == (r.Reserved(ORDER_ID, "1", START + DAY_MS),)
+    assert (stage.state.status, stage.state.channel, stage.state.seller) == (Status.RESERVED, "OnlineStore", "shop")
+
+
+def test_a_probe_reserves_nothing() -> None:
+    stage = OnStage()
+
+    assert stage.tell(Reserve(ORDER_ID, "1", probe=True), SHOP) == ()
+
+
+def test_the_line_that_has_the_code_gets_it_again_before_and_after_its_activation() -> None:
+    for stage in (reserved(), active()):
+        assert stage.tell(SAME, SHOP) == ()
+
+
+@pytest.mark.parametrize("other", [Reserve(ORDER_ID, "2"), Reserve("SO-2", "1"), Reserve("SO-2", "1", probe=True)])
+def test_a_code_is_sold_once(other: Reserve) -> None:
+    assert reserved().refusal(other, SHOP) == "CodeAlreadySold"
+    assert active().refusal(other, SHOP) == "CodeAlreadySold"
+
+
+def test_a_code_whose_sale_was_undone_is_not_sold_again_not_even_to_its_line() -> None:
+    stage = active()
+    stage.tell(Void(stage.last()), SHOP)
+
+    assert stage.refusal(SAME, SHOP) == "CodeAlreadySold"
+
+
+def test_a_certificate_takes_over_the_plan_until_it_is_active() -> None:
+    stage = reserved()
+
+    assert stage.tell(Join(ORDER_ID, "1", 500, "RUB"), SYSTEM) == (r.Joined(500, "RUB"),)
+    assert stage.tell(Join(ORDER_ID, "1", 500, "RUB"), SYSTEM) == ()
+    assert stage.tell(Join(ORDER_ID, "1", 700, "RUB"), SYSTEM) == (r.Joined(700, "RUB"),)
+    stage.tell(activate(700), SYSTEM)
+    assert stage.tell(Join(ORDER_ID, "1", 900, "RUB"), SYSTEM) == ()
+    assert stage.state.denomination == 700
+
+
+@pytest.mark.parametrize("command", [Join("SO-2", "1", 5, "RUB"), Activate("SO-2", "1", 5, "RUB", cvc=IssuedCvc(CVC))])
+def test_another_orders_line_has_no_say(command: CertificateCommand) -> None:
+    assert reserved().refusal(command, SYSTEM) == "CertificateNotFound"
+    assert OnStage().refusal(command, SYSTEM) == "CertificateNotFound"
+
+
+def test_a_code_that_was_given_back_is_unknown_and_can_be_sold_to_another() -> None:
+    stage = reserved(planned=100)
+
+    assert stage.tell(Release(ORDER_ID, "1", "order cancelled"), SYSTEM) == (r.Released("order cancelled"),)
+    assert stage.refusal(Authorize(1, "RUB")) == "CertificateNotFound"
+    assert stage.tell(Release(ORDER_ID, "1", "again"), SYSTEM) == ()
+    stage.tell(Reserve("SO-2", "9"), OTHER_TILL)
+    assert (stage.state.seller, stage.state.denomination, stage.state.joined) == ("till-2", None, False)
+    assert stage.tell(Release(ORDER_ID, "1", "late"), SYSTEM) == ()
+
+
+def test_an_active_certificate_is_not_given_back() -> None:
+    assert active().refusal(Release(ORDER_ID, "1", "order cancelled"), SYSTEM) == "CodeAlreadySold"
+
+
+def test_an_activation_issues_the_value_once_for_a_year_in_the_sellers_name() -> None:
+    stage = reserved()
+
+    decision = stage.ask(activate(1_000), SYSTEM)
+
+    (record,) = decision.records
+    assert record.body == r.Activated(ORDER_ID, "1", 1_000, "RUB", START + YEAR_MS, CVC, RECIPIENT)
+    assert (record.client, record.channel) == ("shop", "OnlineStore")
+    assert decision.message == b"sealed SMS"
+    stage.tell(activate(1_000), SYSTEM)
+    assert (stage.state.balance, stage.state.available, stage.state.status) == (1_000, 1_000, Status.ACTIVE)
+    assert stage.tell(activate(2_000), SYSTEM) == ()
+
+
+def test_an_activation_of_nothing_is_depleted_at_once() -> None:
+    assert active(0).state.status is Status.DEPLETED
+
+
+def test_an_activation_without_a_cvc_is_a_mistake_of_the_program() -> None:
+    with pytest.raises(ValueError, match="needs a CVC"):
+        reserved().ask(Activate(ORDER_ID, "1", 1_000, "RUB"), SYSTEM)
+
+
+def test_a_command_for_orders_is_a_mistake_of_the_program() -> None:
+    with pytest.raises(TypeError, match="not a certificate's"):
+        OnStage().ask(Place(1, False, "OnlineStore", "RUB"))  # type: ignore[arg-type]
+
+
+def test_looking_changes_nothing() -> None:
+    assert active().tell(Look()) == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "body"),
+    [
+        (report("allocate"), r.Joined(None, None)),
+        (report("allocate", planned=500), r.Joined(500, "RUB")),
+        (report("allocate", "OrderCancelled"), r.Released("OrderCancelled")),
+        (report("activate"), None),
+        (report("lapse_allocation"), None),
+        (Report("allocate", "2", CODE, order_id=ORDER_ID), None),
+        (Report("allocate", "1", CODE, order_id="SO-2"), None),
+    ],
+)
+def test_what_the_order_answers_to_a_new_reservation(told: Report, body: r.AnyBody | None) -> None:
+    stage = reserved()
+
+    assert stage.tell(told, SYSTEM) == (() if body is None else (body,))
+
+
+@pytest.mark.parametrize("told", [report("allocate"), report("allocate", "OrderLineNotFound")])
+def test_an_answer_that_was_overtaken_changes_nothing(told: Report) -> None:
+    assert reserved(planned=500).tell(told, SYSTEM) == ()
+    assert active().tell(told, SYSTEM) == ()
+    assert OnStage().tell(told, SYSTEM) == ()
+
+
+def test_a_reservation_lapses_when_its_time_is_up_unless_its_order_retains_it() -> None:
+    for retained, body in ((False, r.Released("lapsed")), (True, r.Kept())):
+        stage = reserved(planned=500)
+        told = report("lapse_allocation", retained=retained)
+        stage.now += DAY_MS - 1
+        assert stage.tell(told, SYSTEM) == ()
+
+        stage.now += 1
+
+        assert stage.tell(told, SYSTEM) == (body,)
+        assert stage.tell(told, SYSTEM) == ()
+
+
+@pytest.mark.parametrize(
+    ("stage", "command", "grant"),
+    [
+        (active(700), Join(ORDER_ID, "1", 900, "RUB"), Grant(700, "RUB")),
+        (active(700), Release(ORDER_ID, "1", "cancelled"), Grant(700, "RUB")),
+        (active(700), activate(900), Grant(700, "RUB")),
+        (active(700), Join("SO-2", "1", 900, "RUB"), None),
+        (active(700), Block("stolen"), None),
+        (reserved(), Join(ORDER_ID, "1", 900, "RUB"), None),
+    ],
+)
+def test_an_order_is_told_what_was_issued_on_its_line(
+    stage: OnStage, command: CertificateCommand, grant: Grant | None
+) -> None:
+    assert issued(stage.state, command) == grant
+
+
+def test_an_undone_sale_tells_the_order_still_what_was_issued() -> None:
+    stage = active(700)
+    stage.tell(Void(stage.last()), SUPPORT)
+
+    assert issued(stage.state, activate(900)) == Grant(700, "RUB")
