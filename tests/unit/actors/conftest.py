@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import ray
+import uvloop
 
 from tests.unit.actors.logs import UnreliableLog
 from tests.unit.actors.stage import FakeClock, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from actors.shard import Shard
+
+
+ON_BOTH_LOOPS = {"test_channel.py", "test_lane.py"}
+"""What touches transports is tested on uvloop as well: Ray runs actors on it, and its transports are its own."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ON_BOTH_LOOPS:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @pytest.fixture(autouse=True)
