@@ -81,22 +81,25 @@ def test_holds_that_lapse_together_come_free_together() -> None:
 
 def test_more_lapses_than_fit_into_one_go_follow_with_the_next() -> None:
     stage = active(100_000)
-    for _ in range(LAPSES_MAX + 50):
+    for _ in range(2 * LAPSES_MAX + 50):
         stage.tell(Authorize(10, "RUB", ttl_ms=MINUTE_MS))
     last = stage.hold()
     stage.now += YEAR_MS
 
+    assert stage.refusal(Capture(last)) == "AuthorizationExpired"
     first = stage.tell(Tick(), SYSTEM)
 
     assert len(first) == LAPSES_MAX + 1
-    assert first[-1] == r.Expired(100_000 - 500)
+    assert first[-1] == r.Expired(100_000 - 10 * (LAPSES_MAX + 50))
     assert stage.refusal(Capture(last)) == "AuthorizationExpired"
     overdue = next_due(stage.state, DEFAULT_POLICY)
     assert overdue is not None
     assert overdue <= stage.now
     second = stage.tell(Tick(), SYSTEM)
-    assert len(second) == 51
-    assert second[-1] == r.Expired(500)
+    assert second[-1] == r.Expired(10 * LAPSES_MAX)
+    third = stage.tell(Tick(), SYSTEM)
+    assert len(third) == 51
+    assert third[-1] == r.Expired(500)
     assert (stage.state.balance, stage.state.held, next_due(stage.state, DEFAULT_POLICY)) == (0, 0, None)
 
 
