@@ -11,6 +11,7 @@ import msgspec
 from examples.bi_pipeline import BiPipeline
 from examples.connection import Connection
 from examples.endpoints import Endpoints
+from examples.load_balancer import LoadBalancer
 from examples.messages import ReceivedSms
 from examples.online_store import OnlineStore
 from examples.orders import Orders
@@ -87,6 +88,7 @@ class Cast:
     dead_letters: DeadLetters
     stranger: Connection
     """Someone without a key."""
+    balancer: LoadBalancer
 
     @property
     def subscribers(self) -> dict[str, Synchronisation]:
@@ -123,4 +125,5 @@ async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterat
             inbox=SmsInbox(await stack.enter_async_context(http)),
             dead_letters=dead_letters,
             stranger=await stack.enter_async_context(Connection(endpoints.http, None)),
+            balancer=await stack.enter_async_context(LoadBalancer(endpoints.http)),
         )

@@ -80,7 +80,7 @@ def _introduce(endpoints: Endpoints, out: Console) -> None:
             "[bold]Orders[/] and [bold]Payments[/] tell it what happens over [magenta]Kafka[/] at "
             f"{endpoints.kafka}, and read, as the [bold]BI Pipeline[/] does, what it publishes there.\n"
             f"The corporate [bold]SMS gateway[/] at {endpoints.sms_inbox} gets the messages to the recipients.\n"
-            "Every outcome is checked. Bare integers are money in minor units: 150000 is 1 500.00.",
+            "A [bold]load balancer[/] asks all the while whether the service is ready. Every outcome is checked.",
             title="Gift certificates: the systems at work",
             title_align="left",
         ),

@@ -21,6 +21,11 @@ def rfc3339_now() -> str:
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What all messages share: they do not change, and their fields are camelCase in JSON."""
 
+    def fields(self, *names: str) -> dict[str, object]:
+        """Some of the fields, by the names that they have in JSON."""
+        whole: dict[str, object] = msgspec.to_builtins(self)
+        return {name: whole[name] for name in names}
+
 
 # ------------------------------------------------------------------------------------------- what the HTTP API answers
 
@@ -123,12 +128,35 @@ class OrderView(Message, frozen=True, kw_only=True):
     certificate_lines: tuple[OrderLineView, ...] = ()
 
     def collected(self) -> dict[str, int]:
-        """What was collected for each line, in minor units."""
-        return {line.order_line_id: line.collected_amount or 0 for line in self.certificate_lines}
+        """What was collected for each line (`line 1`, …), in minor units."""
+        return {f"line {line.order_line_id}": line.collected_amount or 0 for line in self.certificate_lines}
 
     def planned(self) -> dict[str, int | None]:
-        """What each line is to be worth, in minor units; null until the order itself is known."""
-        return {line.order_line_id: line.planned_denomination for line in self.certificate_lines}
+        """What each line (`line 1`, …) is to be worth, in minor units; null until the order itself is known."""
+        return {f"line {line.order_line_id}": line.planned_denomination for line in self.certificate_lines}
+
+
+class Part(Message, frozen=True, kw_only=True):
+    """One part of the service in `GET /health/ready`."""
+
+    status: Literal["ok", "degraded", "down"]
+    detail: str = ""
+
+
+class Readiness(Message, frozen=True, kw_only=True):
+    """What `GET /health/ready` says."""
+
+    status: Literal["ok", "degraded", "down"]
+    components: dict[str, Part]
+
+    def __str__(self) -> str:
+        """As people read it: `degraded (kafka degraded: it waits)`."""
+        ill = [
+            f"{name} {part.status}{f': {part.detail}' if part.detail else ''}"
+            for name, part in self.components.items()
+            if part.status != "ok"
+        ]
+        return f"{self.status} ({', '.join(ill)})" if ill else self.status
 
 
 # --------------------------------------------------------------------------------------------- what goes in over Kafka

@@ -28,6 +28,7 @@ class Check:
     name: str
     expected: object
     got: object
+    money: bool = False
 
     @property
     def held(self) -> bool:
@@ -129,15 +130,21 @@ class Narrator:
 
     def step(self, who: str, wire: Wire, what: str) -> None:
         """Say which system does what, over which protocol."""
-        colour = COLOURS[wire]
-        self.out.print(f"[bold]{escape(who):<12}[/] [{colour}]{wire:<9}[/] {escape(what)}", highlight=False)
+        self._line((12, 9), f"[bold]{escape(who)}[/]", f"[{COLOURS[wire]}]{wire}[/]", escape(what))
 
-    def check(self, name: str, *, expected: object, got: object) -> bool:
-        """Check that something came out as it had to, and say so."""
-        check = Check(scenario=self._scenario, name=name, expected=expected, got=got)
+    def check(self, name: str, *, expected: object, got: object, money: bool = False) -> bool:
+        """Check that something came out as it had to, and say so.
+
+        Args:
+            name: What was checked.
+            expected: What had to come out.
+            got: What came out.
+            money: Whether the integers in it are money in minor units, to be told as people read it.
+        """
+        check = Check(scenario=self._scenario, name=name, expected=expected, got=got, money=money)
         self.report.checks.append(check)
         mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
-        self.out.print(f"{'':<22} {mark} {_told(check)}", highlight=False)
+        self._line((22,), "", f"{mark} {_told(check)}")
         return check.held
 
     async def refused(self, name: str, code: str, asked: Awaitable[object]) -> RefusedError | None:
@@ -154,6 +161,15 @@ class Narrator:
         self.check(name, expected=code, got="done, not refused")
         return None
 
+    def _line(self, widths: tuple[int, ...], *cells: str) -> None:
+        """A line in columns; what is too long for the terminal goes on below, under its own column."""
+        line = Table.grid(padding=(0, 1, 0, 0))
+        for width in widths:
+            line.add_column(width=width, no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(*cells)
+        self.out.print(line)
+
     def measured(self, what: str, *milliseconds: float) -> None:
         """Note how long something took."""
         self.report.measured_ms.setdefault(what, []).extend(milliseconds)
@@ -168,23 +184,23 @@ def as_money(minor_units: int) -> str:
 
 def _told(check: Check) -> str:
     if check.held:
-        return f"{escape(check.name)}: [dim]{escape(_plain(check.got))}[/]"
+        return f"{escape(check.name)}: [dim]{escape(_plain(check.got, money=check.money))}[/]"
     return f"{escape(check.name)}: expected {escape(repr(check.expected))}, got {escape(repr(check.got))}"
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, *, money: bool) -> str:
     """A value as it is told when all is well; when not, it is shown as it is."""
     match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "yes" if value else "no"
+        case None | bool():
+            return {None: "nothing", True: "yes", False: "no"}[value]
+        case int() if money:
+            return as_money(value)
         case bytes():
             return value.decode(errors="replace")
         case dict():
-            return ", ".join(f"{name} → {_plain(inner)}" for name, inner in sorted(value.items())) or "none"
+            return ", ".join(f"{name} {_plain(inner, money=money)}" for name, inner in value.items()) or "none"
         case list() | tuple() | set():
-            return ", ".join(_plain(inner) for inner in value) or "none"
+            return ", ".join(_plain(inner, money=money) for inner in value) or "none"
         case _:
             return str(value)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from pathlib import Path
@@ -64,7 +65,12 @@ class SmsGateway:
             raise RuntimeError("The SMS gateway is already running; stop it first.")
         listener = socket.create_server((host, port), backlog=128)
         config = uvicorn.Config(
-            self, lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=int(STOP_SECONDS_MAX) - 1
+            self,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=int(STOP_SECONDS_MAX) - 1,
         )
         self._server = _QuietServer(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="sms-gateway")
@@ -172,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_serve(given.host, given.port, given.port_file))
     except OSError as error:
-        print(f"Cannot listen on {given.host}:{given.port}: {error}. Choose another --port, or 0 for any that is free.")
+        advice = "Choose another --port, or 0 for any that is free."
+        print(f"Cannot listen on {given.host}:{given.port}: {error}. {advice}", file=sys.stderr)
         return 1
     return 0
 

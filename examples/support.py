@@ -21,9 +21,10 @@ class Support:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    async def look_up(self, code: str) -> CertificateView:
-        """The certificate as it is now."""
-        return (await self.connection.get(f"/certificates/{code}", CertificateView)).body
+    async def look_up(self, code: str, *, as_of: str | None = None) -> CertificateView:
+        """The certificate as it is now, or as it was at a time (RFC 3339)."""
+        params = None if as_of is None else {"asOf": as_of}
+        return (await self.connection.get(f"/certificates/{code}", CertificateView, params=params)).body
 
     async def order(self, order_id: str) -> OrderView:
         """The order's plan, and how far it is covered."""
@@ -73,11 +74,12 @@ async def _run(given: argparse.Namespace) -> int:
         support = Support(connection)
         match given.action:
             case "show":
-                seen = await support.look_up(given.code)
+                seen = await support.look_up(given.code, as_of=given.as_of)
                 print(f"{given.code} is {seen.status}: {seen.balance}, {seen.available} available")
             case "history":
                 for entry in await support.history(given.code):
-                    print(f"{entry.occurred_at}  {entry.type:<12} {entry.amount}  {entry.operation_id}")
+                    amount = "" if entry.amount is None else entry.amount
+                    print(f"{entry.occurred_at}  {entry.type:<12} {amount:>12}  {entry.operation_id}")
             case "void":
                 void = (await support.void(given.code, given.operation, amount=given.amount, reason=given.reason)).body
                 print(f"{void.operation_id}: put back {void.amount}, balance {void.balance}")
@@ -108,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for action, explanation in commands.items():
         command = actions.add_parser(action, help=explanation)
         command.add_argument("code", help="the certificate")
+        if action == "show":
+            command.add_argument("--as-of", help="a time, e.g. 2026-11-23T07:00:00Z (default: now)")
         if action == "void":
             command.add_argument("operation", help="the operationId")
             command.add_argument("--amount", type=int, help="minor units (default: all that is left)")

@@ -60,9 +60,13 @@ def _told(refusal: RefusedError | None) -> object:
 
 async def _refusals(cast: Cast, narrator: Narrator, sold: Sold) -> None:
     code, cvc = sold.first.code, sold.first.cvc
+    full = {"balance": 150_000, "available": 150_000}
     narrator.step("OnlineStore", "HTTP", f"POST /certificates/{code}/balance with the CVC from the SMS")
     seen = (await cast.store.balance(code, cvc)).body
-    narrator.check("the balance", expected=(150_000, 150_000), got=(seen.balance, seen.available))
+    narrator.check("what it is worth", expected=full, got=seen.fields(*full), money=True)
+    narrator.step("Till", "HTTP", f"POST /certificates/{code}/balance without a CVC: the customer has it in his hand")
+    seen = (await cast.till.balance(code)).body
+    narrator.check("the same", expected=full, got=seen.fields(*full), money=True)
 
     narrator.step("Till", "HTTP", "tries to sell the same code a second time")
     await narrator.refused("it was sold already", "CodeAlreadySold", cast.till.sell(code, fresh_order_id(), "1"))
@@ -80,15 +84,17 @@ async def _refusals(cast: Cast, narrator: Narrator, sold: Sold) -> None:
     euros = Till(cast.till.connection, currency="EUR")
     await narrator.refused("roubles are not euros", "CurrencyMismatch", euros.authorize(code, 10_000))
     seen = (await cast.till.balance(code, cvc)).body
-    narrator.check("the right CVC still works, and nothing was taken", expected=150_000, got=seen.available)
+    narrator.check("the right CVC works, and nothing was taken", expected=full, got=seen.fields(*full), money=True)
 
 
 async def _on_the_site(cast: Cast, narrator: Narrator, certificate: Certificate) -> Operation:
     narrator.step("OnlineStore", "HTTP", f"authorize 400.00 of {certificate.code} with its CVC, then capture")
     hold = (await cast.store.authorize(certificate.code, 40_000, certificate.cvc)).body
-    narrator.check("the hold leaves", expected=(60_000, 100_000), got=(hold.available, hold.balance))
+    left: dict[str, object] = {"balance": 100_000, "available": 60_000}
+    narrator.check("the hold leaves", expected=left, got=hold.fields(*left), money=True)
     paid = (await cast.store.capture(certificate.code, hold.authorization_id)).body
-    narrator.check("the capture leaves", expected=(60_000, "Active"), got=(paid.balance, paid.status))
+    left = {"balance": 60_000, "available": 60_000, "status": "Active"}
+    narrator.check("the capture leaves", expected=left, got=paid.fields(*left), money=True)
     return paid
 
 
@@ -97,21 +103,21 @@ async def _in_parts(cast: Cast, narrator: Narrator, certificate: Certificate) ->
     narrator.step("Till", "HTTP", f"authorize 500.00 of {code}")
     hold = (await cast.till.authorize(code, 50_000)).body
     left = 100_001 if narrator.expect_wrong else 100_000
-    narrator.check("what can still be authorized", expected=left, got=hold.available)
-    narrator.check("the balance itself is untouched", expected=150_000, got=hold.balance)
+    narrator.check("what can still be authorized", expected=left, got=hold.available, money=True)
+    narrator.check("the balance itself is untouched", expected=150_000, got=hold.balance, money=True)
 
     narrator.step("Till", "HTTP", "capture 300.00, final = false; then too much; then the rest")
     one = (await cast.till.capture(code, hold.authorization_id, amount=30_000, final=False)).body
-    narrator.check("the rest stays held", expected=(120_000, 100_000), got=(one.balance, one.available))
+    held = {"balance": 120_000, "available": 100_000}
+    narrator.check("the rest stays held", expected=held, got=one.fields(*held), money=True)
     await narrator.refused(
         "no more than was authorized",
         "CaptureExceedsAuthorization",
         cast.till.capture(code, hold.authorization_id, amount=30_000),
     )
     two = (await cast.till.capture(code, hold.authorization_id)).body
-    narrator.check(
-        "the rest is 200.00", expected=(20_000, 100_000, 100_000), got=(two.amount, two.balance, two.available)
-    )
+    drawn = {"amount": 20_000, "balance": 100_000, "available": 100_000}
+    narrator.check("the rest is drawn", expected=drawn, got=two.fields(*drawn), money=True)
     await narrator.refused(
         "and then it is used up", "AuthorizationAlreadyCaptured", cast.till.capture(code, hold.authorization_id)
     )
@@ -123,13 +129,15 @@ async def _partial_approval(cast: Cast, narrator: Narrator, certificate: Certifi
     narrator.step("Till", "HTTP", f"asks {code} for 5 000.00, of which there are 600.00")
     refusal = await narrator.refused("too much", "InsufficientFunds", cast.till.authorize(code, 500_000))
     available = None if refusal is None else refusal.problem.get("available")
-    narrator.check("the refusal says what there is", expected=60_000, got=available)
+    narrator.check("the refusal says what there is", expected=60_000, got=available, money=True)
     narrator.step("Till", "HTTP", "asks again with allowPartial")
     hold = (await cast.till.authorize(code, 500_000, allow_partial=True)).body
-    narrator.check("it gets what there is", expected=(60_000, 0), got=(hold.amount, hold.available))
+    held = {"amount": 60_000, "available": 0}
+    narrator.check("it gets what there is", expected=held, got=hold.fields(*held), money=True)
     narrator.step("Payments", "HTTP", "confirms the purchase: capture")
     paid = (await cast.payments.capture(code, hold.authorization_id)).body
-    narrator.check("the certificate is used up", expected=(0, "Depleted"), got=(paid.balance, paid.status))
+    empty = {"balance": 0, "status": "Depleted"}
+    narrator.check("it is used up", expected=empty, got=paid.fields(*empty), money=True)
     return paid
 
 
@@ -137,9 +145,10 @@ async def _release(cast: Cast, narrator: Narrator, certificate: Certificate) -> 
     code = certificate.code
     narrator.step("Till", "HTTP", "authorize 250.00; the customer changes his mind; void the hold")
     hold = (await cast.till.authorize(code, 25_000)).body
-    narrator.check("held", expected=75_000, got=hold.available)
+    narrator.check("what is left meanwhile", expected=75_000, got=hold.available, money=True)
     void = (await cast.till.release(code, hold.authorization_id)).body
-    narrator.check("released", expected=("Authorization", 100_000), got=(void.voided_type, void.available))
+    released = {"voidedType": "Authorization", "available": 100_000}
+    narrator.check("the hold is released", expected=released, got=void.fields(*released), money=True)
     await narrator.refused(
         "a hold that was voided cannot be captured",
         "AuthorizationVoided",
@@ -157,7 +166,8 @@ async def _asked_twice(cast: Cast, narrator: Narrator, certificate: Certificate)
     )
     narrator.check("of the very same answer", expected=True, got=(once.status, once.body) == (twice.status, twice.body))
     seen = await cast.support.look_up(code)
-    narrator.check("there is one hold", expected=(100_000, 90_000), got=(seen.balance, seen.available))
+    held = {"balance": 100_000, "available": 90_000}
+    narrator.check("there is one hold", expected=held, got=seen.fields(*held), money=True)
     await narrator.refused(
         "the same key for another request is refused",
         "IdempotencyKeyReused",
@@ -165,5 +175,5 @@ async def _asked_twice(cast: Cast, narrator: Narrator, certificate: Certificate)
     )
     narrator.step("Payments", "HTTP", "confirms the purchase: capture")
     paid = (await cast.payments.capture(code, once.body.authorization_id)).body
-    narrator.check("the balance", expected=90_000, got=paid.balance)
+    narrator.check("the balance", expected=90_000, got=paid.balance, money=True)
     return paid

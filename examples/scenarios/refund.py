@@ -42,19 +42,18 @@ async def _put_back(cast: Cast, narrator: Narrator, sold: Sold, redeemed: Redeem
 
     narrator.step("Support", "HTTP", f"POST /certificates/{code}/void: 200.00 of the captured 600.00")
     first = (await cast.support.void(code, capture_id, amount=20_000, reason="one item returned")).body
-    narrator.check(
-        "the used-up certificate is active again", expected=(20_000, "Active"), got=(first.balance, first.status)
-    )
-    narrator.check(
-        "the void names what it voids", expected=(capture_id, "Capture"), got=(first.voids, first.voided_type)
-    )
+    active = {"balance": 20_000, "status": "Active"}
+    narrator.check("the used-up certificate is active again", expected=active, got=first.fields(*active), money=True)
+    undone = {"voids": capture_id, "voidedType": "Capture"}
+    narrator.check("the void names what it voids", expected=undone, got=first.fields(*undone))
 
     narrator.step("Payments", "HTTP", "asks for 500.00 of the remaining 400.00; then for the rest")
     await narrator.refused(
         "never more than was captured", "VoidExceedsOperation", cast.payments.void(code, capture_id, amount=50_000)
     )
     second = (await cast.payments.void(code, capture_id, reason="order returned")).body
-    narrator.check("the rest is 400.00", expected=(40_000, 60_000), got=(second.amount, second.balance))
+    rest = {"amount": 40_000, "balance": 60_000}
+    narrator.check("the rest comes back", expected=rest, got=second.fields(*rest), money=True)
     await narrator.refused("nothing is left of it", "OperationAlreadyVoided", cast.payments.void(code, capture_id))
 
     narrator.step("Support", "HTTP", "tries to void a void, an activation that was drawn on, and nothing at all")
@@ -72,6 +71,15 @@ async def _history(cast: Cast, narrator: Narrator, certificate: Certificate) -> 
     moved = [entry.type for entry in history if entry.type in {"Activate", "Capture", "Void"}]
     narrator.check("the whole history", expected=["Activate", "Capture", "Capture", "Void", "Void"], got=moved)
 
+    drawn = [entry for entry in history if entry.type == "Capture"][-1]
+    narrator.step("Support", "HTTP", f"GET /certificates/{certificate.code}?asOf={drawn.occurred_at}")
+    for name, time, expected in (
+        ("as it was when the last of it was drawn", drawn.occurred_at, {"status": "Depleted", "balance": 0}),
+        ("as it is now", None, {"status": "Active", "balance": 60_000}),
+    ):
+        seen = await cast.support.look_up(certificate.code, as_of=time)
+        narrator.check(name, expected=expected, got=seen.fields(*expected), money=True)
+
 
 async def _block(cast: Cast, narrator: Narrator, certificate: Certificate) -> None:
     code, events = certificate.code, cast.bi.certificates
@@ -81,7 +89,8 @@ async def _block(cast: Cast, narrator: Narrator, certificate: Certificate) -> No
     narrator.check("the BI pipeline hears of it", expected=True, got=await events.wait_for_status(code, "Blocked"))
     await cast.support.unblock(code, "found again")
     seen = await cast.support.look_up(code)
-    narrator.check("it can be used again", expected=("Active", 90_000), got=(seen.status, seen.available))
+    usable = {"status": "Active", "available": 90_000}
+    narrator.check("it can be used again", expected=usable, got=seen.fields(*usable), money=True)
     narrator.check("that too is heard of", expected=True, got=await events.wait_for_status(code, "Active"))
 
 
@@ -98,4 +107,4 @@ async def _new_cvc(cast: Cast, narrator: Narrator, certificate: Certificate) -> 
     else:
         await narrator.refused("the old CVC is void", "CertificateRefused", cast.store.balance(code, certificate.cvc))
     answer = (await cast.store.balance(code, cvc)).body
-    narrator.check("the new one works", expected=90_000, got=answer.balance)
+    narrator.check("the new one works", expected=90_000, got=answer.balance, money=True)

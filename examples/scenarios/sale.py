@@ -97,9 +97,9 @@ async def _reserve(cast: Cast, narrator: Narrator, order: SalesOrder, codes: tup
     narrator.step("OnlineStore", "in person", "hands the order to Orders")
     narrator.step("Orders", "Kafka", f"publishes {order.order_id} on All_SalesOrder with its certificateLines")
     await cast.store.place(order)
-    plan = {"1": FIRST_AMOUNT, "2": SECOND_AMOUNT}
+    plan = {"line 1": FIRST_AMOUNT, "line 2": SECOND_AMOUNT}
     view = await eventually(lambda: order_view(cast, order.order_id), lambda seen: seen.planned() == plan)
-    narrator.check("the plan is in order_certificate_allocation", expected=plan, got=view.planned())
+    narrator.check("the plan is in order_certificate_allocation", expected=plan, got=view.planned(), money=True)
     held = {line.order_line_id: line.certificate_code for line in view.certificate_lines}
     narrator.check("the early reservation was joined to it", expected=first, got=held.get("1"))
 
@@ -110,7 +110,7 @@ async def _reserve(cast: Cast, narrator: Narrator, order: SalesOrder, codes: tup
     narrator.step("OnlineStore", "HTTP", f"POST /certificates/{second}/authorize, Sale, now that the order is known")
     late = await cast.store.sell(second, order.order_id, "2")
     planned = (late.body.planned_denomination, late.body.currency)
-    narrator.check("the answer has the plan", expected=(SECOND_AMOUNT, "RUB"), got=planned)
+    narrator.check("the answer has the plan", expected=(SECOND_AMOUNT, "RUB"), got=planned, money=True)
     await narrator.refused(
         "a line takes one code only", "OrderLineAlreadyAllocated", cast.store.sell(fresh_code(), order.order_id, "2")
     )
@@ -135,14 +135,16 @@ async def _pay(cast: Cast, narrator: Narrator, order: SalesOrder, codes: tuple[s
     narrator.step("Payments", "Kafka", "publishes version 1 on All_Payments: 1 000.00 for line 1, unsettled")
     await cast.payments.publish(versions[0])
     view = await paid_up_to(1)
-    narrator.check("collected_amount follows", expected={"1": 100_000, "2": 0}, got=view.collected())
+    paid = {"line 1": 100_000, "line 2": 0}
+    narrator.check("collected_amount follows", expected=paid, got=view.collected(), money=True)
 
     narrator.step("Payments", "Kafka", "publishes version 3 before version 2, and version 1 once more")
     for payment in (versions[2], versions[1], versions[0]):
         await cast.payments.publish(payment)
     view = await paid_up_to(3)
     narrator.check("the highest version counts", expected=3, got=view.payment_version)
-    narrator.check("with its cumulative amounts", expected={"1": 150_000, "2": 50_000}, got=view.collected())
+    paid = {"line 1": 150_000, "line 2": 50_000}
+    narrator.check("with its cumulative amounts", expected=paid, got=view.collected(), money=True)
     for line, code in zip(("1", "2"), codes, strict=True):
         seen = await cast.support.look_up(code)
         narrator.check(f"line {line} is not active before the order is settled", expected="Reserved", got=seen.status)
@@ -167,14 +169,12 @@ async def _activated(cast: Cast, narrator: Narrator, order: SalesOrder, codes: t
         name = line.intended_recipient.name
         narrator.step("BI Pipeline", "Kafka", f"reads what happened to {code}, {name}'s")
         state = events.states.get(code)
-        got = None if state is None else (state.status, state.balance)
-        narrator.check("GiftCertificateState", expected=("Active", line.planned_denomination), got=got)
-        transaction = await events.first_transaction(code)
-        narrator.check(
-            "GiftCertificateTransaction",
-            expected=("Activate", 0, line.planned_denomination),
-            got=(transaction.type, transaction.balance_before, transaction.balance_after),
-        )
+        active = {"status": "Active", "balance": line.planned_denomination}
+        got = None if state is None else state.fields(*active)
+        narrator.check("GiftCertificateState", expected=active, got=got, money=True)
+        moved = await events.first_transaction(code)
+        issued = {"type": "Activate", "balanceBefore": 0, "balanceAfter": line.planned_denomination}
+        narrator.check("GiftCertificateTransaction", expected=issued, got=moved.fields(*issued), money=True)
 
         narrator.step("SMS gateway", "SMS", f"has delivered {name}'s CVC")
         phone = line.intended_recipient.phone
@@ -182,12 +182,10 @@ async def _activated(cast: Cast, narrator: Narrator, order: SalesOrder, codes: t
         narrator.check(f"one message to {name}", expected=1, got=len(messages))
         cvc = cvc_in(messages[0].text)
         narrator.check("with four digits in it", expected=4, got=len(cvc or ""))
-        certificates.append(
-            Certificate(code=code, cvc=cvc or "", phone=phone, activation_id=transaction.transaction_id)
-        )
+        certificates.append(Certificate(code=code, cvc=cvc or "", phone=phone, activation_id=moved.transaction_id))
 
     view = await order_view(cast, order.order_id)
-    narrator.check("the order is covered", expected=view.planned(), got=view.collected())
+    narrator.check("the order is covered", expected=view.planned(), got=view.collected(), money=True)
     lines = {line.order_line_id: line.certificate_code for line in view.certificate_lines}
     narrator.check("and names its certificates", expected=dict(zip(("1", "2"), codes, strict=True)), got=lines)
     following = cast.orders.certificates

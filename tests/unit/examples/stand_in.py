@@ -133,7 +133,15 @@ class StandIn:
 
     def _note(self, certificate: Certificate, kind: str, **more: object) -> Json:
         certificate.version += 1
-        entry: Json = {"operationId": secrets.token_hex(8), "type": kind, "version": certificate.version, **more}
+        entry: Json = {
+            "operationId": secrets.token_hex(8),
+            "type": kind,
+            "version": certificate.version,
+            "occurredAt": rfc3339_now(),
+            "status": certificate.status,
+            "balance": certificate.balance,
+            **more,
+        }
         certificate.operations.append(entry)
         return entry
 
@@ -187,6 +195,8 @@ class StandIn:
         return status, encoded, False
 
     async def _answer(self, role: str, scope: Json, body: Json) -> tuple[int, Json]:
+        if scope["path"] == "/health/ready":
+            return 200, {"status": "ok", "components": {"storage": {"status": "ok"}}}
         if role not in ROLES:
             raise No(401, "Unauthenticated")
         found = PATH.fullmatch(scope["path"])
@@ -256,7 +266,11 @@ class StandIn:
             end = start + int(dict(httpx.QueryParams(query))["limit"])
             after = end if end < len(certificate.operations) else None
             return {"operations": certificate.operations[start:end], "next": after}
-        return self._figures(certificate)
+        as_of = httpx.QueryParams(query).get("asOf")
+        if as_of is None:
+            return self._figures(certificate)
+        then = next(one for one in reversed(certificate.operations) if one["occurredAt"] <= as_of)
+        return self._figures(certificate) | {"status": then["status"], "balance": then["balance"]}
 
     def _figures(self, certificate: Certificate) -> Json:
         return {

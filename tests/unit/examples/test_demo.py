@@ -64,7 +64,7 @@ def test_a_role_without_a_key_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "keys.json").write_text('{"storefront": "a", "payments": "b", "support": "c"}')
 
     assert demo.main(["--data-dir", str(tmp_path)]) == 1
-    assert "has no key for pos" in capsys.readouterr().out
+    assert "has no key for pos" in capsys.readouterr().err
 
 
 def test_without_an_inbox_to_read_the_demo_says_what_to_do(
@@ -74,19 +74,19 @@ def test_without_an_inbox_to_read_the_demo_says_what_to_do(
     (tmp_path / "keys.json").write_bytes(msgspec.json.encode(keys))
 
     assert demo.main(["--data-dir", str(tmp_path)]) == 1
-    assert "names no SMS inbox" in capsys.readouterr().out
+    assert "names no SMS inbox" in capsys.readouterr().err
 
 
 def test_without_a_running_service_the_demo_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--data-dir", str(tmp_path)]) == 1
-    assert "make run" in capsys.readouterr().out
+    assert "make run" in capsys.readouterr().err
 
 
 def test_an_endpoints_file_that_is_not_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "endpoints.json").write_bytes(msgspec.json.encode({"http": 5}))
 
     assert demo.main(["--data-dir", str(tmp_path)]) == 1
-    assert "cannot be read" in capsys.readouterr().out
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_report_without_checks_is_no_success() -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from examples import bi_pipeline, online_store, orders, payments, support, till
+from examples import bi_pipeline, load_balancer, online_store, orders, payments, support, till
 from examples.cast import cvc_in
 from examples.endpoints import Endpoints
 from examples.patience import eventually
@@ -22,12 +22,13 @@ PHONE = "+79990000001"
 
 @pytest.fixture
 def run(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a counterpart; gives its exit code and what it printed."""
+    """Runs a counterpart; gives its exit code and what it printed, or what it complained of."""
 
     async def run(module: ModuleType, *arguments: str) -> tuple[int, str]:
         # in a thread, since a program has an event loop of its own
         code = await asyncio.to_thread(module.main, ["--data-dir", str(data_dir), *arguments])
-        return code, capsys.readouterr().out
+        told = capsys.readouterr()
+        return code, told.out or told.err
 
     return run
 
@@ -77,7 +78,10 @@ async def test_a_certificate_is_sold_paid_used_and_refunded_from_the_terminal(
     assert await run(support, "cvc", code) == (0, f"A new CVC for {code} is on its way\n")
     assert await run(support, "show", code) == (0, f"{code} is Active: 100000, 100000 available\n")
     _, history = await run(support, "history", code)
-    assert "Activate" in history
+    activated = next(line.split() for line in history.splitlines() if "Activate" in line)
+    assert activated[2] == "150000"
+    shown = await run(support, "show", code, "--as-of", activated[0])
+    assert shown == (0, f"{code} is Active: 150000, 100000 available\n")
 
     status, watched = await run(orders, "watch", "--seconds", "0.5")
     assert status == 0
@@ -85,6 +89,9 @@ async def test_a_certificate_is_sold_paid_used_and_refunded_from_the_terminal(
     status, report = await run(bi_pipeline, "--seconds", "0.5")
     assert status == 0
     assert report.endswith(" 0 discrepancies\n")
+    status, ready = await run(load_balancer, "--seconds", "0.05")
+    assert status == 0
+    assert re.fullmatch(r"ok\nasked [0-9]+ times, not ready 0 times\n", ready)
 
 
 async def test_an_order_is_placed_and_cancelled_from_the_terminal(run: Run) -> None:
@@ -117,7 +124,7 @@ def test_a_line_that_cannot_be_read_is_explained(
     assert advice in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", [bi_pipeline, online_store, orders, payments, support, till])
+@pytest.mark.parametrize("module", [bi_pipeline, load_balancer, online_store, orders, payments, support, till])
 def test_every_program_explains_itself(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         module.main(["--help"])
@@ -128,11 +135,11 @@ def test_every_program_explains_itself(module: ModuleType, capsys: pytest.Captur
 
 def test_without_a_service_a_program_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert till.main(["--data-dir", str(tmp_path), "balance", "GC-1"]) == 1
-    assert "make run" in capsys.readouterr().out
+    assert "make run" in capsys.readouterr().err
 
 
 def test_a_broker_that_is_away_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "endpoints.json").write_text('{"http": "http://127.0.0.1:1", "kafka": "127.0.0.1:1", "smsInbox": ""}')
 
     assert bi_pipeline.main(["--data-dir", str(tmp_path)]) == 1
-    assert "Kafka does not answer" in capsys.readouterr().out
+    assert "Kafka does not answer" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
 
         assert sms_gateway.main(["--port", str(port)]) == 1
 
-    assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().out
+    assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
 async def test_as_a_program_it_writes_its_port_serves_and_ends_with_sigterm(tmp_path: Path) -> None:
