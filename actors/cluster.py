@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from persistence.settings import StorageSettings
 
 REPORT_SECONDS_MAX: Final = 2.0
 RETRY_SECONDS: Final = 0.1
+CONNECT_SECONDS_MAX: Final = 5.0
 STOP_SECONDS_MAX: Final = 8.0
 """A little more than an actor gives itself to finish."""
 BRIDGE_PREFIX: Final = "bridge:"
@@ -35,14 +37,27 @@ def connect(settings: ActorSettings) -> None:
     Raises:
         ConnectionError: no cluster is there.
     """
-    if not ray.is_initialized():
-        ray.init(
-            address=settings.ray_address or "auto",
-            namespace=settings.namespace,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+    if ray.is_initialized():
+        return
+    if settings.ray_address:
+        _require_listener(settings.ray_address)
+    ray.init(
+        address=settings.ray_address or "auto",
+        namespace=settings.namespace,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+    )
+
+
+def _require_listener(address: str) -> None:
+    """Find out in seconds what Ray finds out in minutes: that nobody listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS_MAX).close()
+    except (OSError, ValueError) as error:
+        message = f"no Ray cluster answers at {address}: {error}"
+        raise ConnectionError(message) from error
 
 
 async def start_shards(

@@ -9,24 +9,27 @@ ALWAYS: Final = {
     "RAY_timeout_ms_task_wait_for_death_info": "0",
     # one line of each repeated warning is enough
     "RAY_DEDUP_LOGS": "1",
-}
-"""For every process of ours that uses Ray."""
-
-STARTING: Final = {
-    # despite its name: 0 means that nobody but this machine joins, and all of Ray's ports are bound to 127.0.0.1
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Ray runs its workers at nice 15, as is right for batch jobs; ours answer tills
     "RAY_worker_niceness": "0",
 }
-"""For a process that starts a Ray of its own."""
+"""For every process of ours that uses Ray."""
+
+LOOPBACK: Final = {
+    # despite its name: 0 means that nobody but this machine joins, and all of Ray's ports are bound to 127.0.0.1
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""For a cluster of this machine alone."""
 
 
-def prepare(environ: MutableMapping[str, str], *, starts_ray: bool) -> None:
+def prepare(environ: MutableMapping[str, str], address: str) -> None:
     """Set what is not set yet; to be called before ``ray`` is imported.
 
     Args:
         environ: of this process; its children inherit it.
-        starts_ray: whether this process starts the cluster, instead of joining one.
+        address: ``HOST:PORT`` of the cluster that this process joins; empty if it starts one of its own.
     """
-    for name, value in (ALWAYS | (STARTING if starts_ray else {})).items():
+    host = address.rpartition(":")[0]
+    # without this Ray reads 127.0.0.1 as this machine's address in its network, where such a cluster does not listen
+    loopback = LOOPBACK if host in {"", "127.0.0.1", "localhost"} else {}
+    for name, value in (ALWAYS | loopback).items():
         environ.setdefault(name, value)

@@ -118,8 +118,8 @@ async def join(settings: Settings) -> None:
 def stopped_by_signals(stop: asyncio.Event | None = None) -> asyncio.Event:
     """An event that is set by SIGTERM and SIGINT; a given one, or a new one.
 
-    To be called after Ray was started or joined: Ray puts handlers of its own, which end the process at once, in place of
-    those that are there.
+    To be called after Ray was started or joined: Ray puts handlers of its own, which end the process at once, in place
+    of those that are there.
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

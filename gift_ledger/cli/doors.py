@@ -69,7 +69,7 @@ async def open_keys(settings: StorageSettings) -> KeyStore:
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
     """What the running actors say of themselves."""
-    _prepare_ray()
+    _prepare_ray(settings)
     from gift_ledger.roles import actor_reports
 
     return await actor_reports(settings)
@@ -77,7 +77,7 @@ async def actor_reports(settings: Settings) -> list[ActorReport]:
 
 async def run_up(settings: Settings, ready: Ready) -> int:
     """The whole stack."""
-    _prepare_ray(starts=not settings.ray_address)
+    _prepare_ray(settings)
     from gift_ledger.up import run_up
 
     return await run_up(settings, ready)
@@ -85,7 +85,7 @@ async def run_up(settings: Settings, ready: Ready) -> int:
 
 async def run_gateway(settings: Settings) -> int:
     """The HTTP gateway."""
-    _prepare_ray()
+    _prepare_ray(settings)
     from gift_ledger.roles import run_gateway
 
     return await run_gateway(settings)
@@ -93,7 +93,7 @@ async def run_gateway(settings: Settings) -> int:
 
 async def run_shards(settings: Settings) -> int:
     """The shards of this machine."""
-    _prepare_ray()
+    _prepare_ray(settings)
     from gift_ledger.roles import run_shards
 
     return await run_shards(settings)
@@ -101,7 +101,7 @@ async def run_shards(settings: Settings) -> int:
 
 async def run_bridge(settings: Settings) -> int:
     """The bridge to Kafka and SMS."""
-    _prepare_ray()
+    _prepare_ray(settings)
     from gift_ledger.roles import run_bridge
 
     return await run_bridge(settings)
@@ -119,10 +119,10 @@ async def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
         raise
 
 
-def _prepare_ray(*, starts: bool = False) -> None:
+def _prepare_ray(settings: Settings) -> None:
     from gift_ledger.ray_environment import prepare
 
-    prepare(os.environ, starts_ray=starts)
+    prepare(os.environ, settings.ray_address)
 
 
 async def verify(log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]) -> VerificationReport:

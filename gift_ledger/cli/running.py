@@ -132,7 +132,7 @@ def announce(endpoints: Endpoints, settings: Settings, *, as_json: bool) -> None
     row(made, "Redis", mask(endpoints.redis))
     row(made, "Kafka", endpoints.kafka)
     row(made, "SMS inbox", mask(endpoints.sms_inbox) if settings.sms_url else f"{endpoints.sms_inbox}/messages")
-    row(made, "Ray dashboard", endpoints.ray_dashboard)
+    row(made, "Ray dashboard", f"{endpoints.ray_dashboard} (sign in with the token that `ray get-auth-token` prints)")
     row(made, "Keys", settings.data_path / "keys.json")
     screen().print("[bold green]ready[/]", made, sep="\n")
 

@@ -57,6 +57,9 @@ class EmbeddedRay:
         return True
 
     def _start(self) -> None:
+        logging.getLogger("ray").setLevel(
+            logging.ERROR
+        )  # it tells of its token and of our thread; both are as they should be
         context = ray.init(
             address="local",  # or a file that an earlier cluster has left is taken for a running one
             namespace=self._namespace,

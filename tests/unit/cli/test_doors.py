@@ -42,14 +42,17 @@ def environment_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("role", ["run_gateway", "run_shards", "run_bridge", "actor_reports"])
-async def test_a_role_is_run_with_the_environment_that_ray_needs(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("address", "loopback"), [("127.0.0.1:6379", "0"), ("10.0.0.6:6379", None)])
+async def test_a_role_is_run_with_the_environment_that_its_ray_needs(
+    role: str, address: str, loopback: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     behind = Behind("gift_ledger.roles", role)
     monkeypatch.setitem(sys.modules, "gift_ledger.roles", behind)
-    settings = Settings()
+    settings = Settings(ray_address=address)
 
     assert await getattr(doors, role)(settings) == 3
 
-    assert behind.called == [(role, settings, "0", None)]
+    assert behind.called == [(role, settings, "0", loopback)]
 
 
 @pytest.mark.parametrize(("address", "loopback"), [("", "0"), ("10.0.0.6:6379", None)])
