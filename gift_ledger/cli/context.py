@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 import typer
 from msgspec import Struct
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -197,10 +197,21 @@ def plain(value: object) -> Text:
 
 
 def table(*headings: str, title: str | None = None) -> Table:
-    """A table to be filled with :func:`row`; headings that end in ``>`` stand over numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    """A table to be filled with :func:`row`; headings that end in ``>`` stand over numbers, empty ones over labels."""
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        show_header=any(headings),
+        box=None,
+        pad_edge=False,
+    )
     for heading in headings:
-        made.add_column(heading.removesuffix(">"), justify="right" if heading.endswith(">") else "left")
+        # what does not fit goes on below: half an identifier is of no use to anybody
+        made.add_column(
+            heading.removesuffix(">"), justify="right" if heading.endswith(">") else "left", overflow="fold"
+        )
     return made
 
 

@@ -69,12 +69,15 @@ async def _entity(context: Context, name: str, last: int, *, as_json: bool) -> i
 
 
 def _actors_table(reports: list[ActorReport]) -> RenderableType:
-    made = table("ACTOR", "KIND", "STATE", "PID>", "NODE", "ADDRESS", "FACTS")
+    made = table("ACTOR", "KIND", "STATE", "PID>", "WHERE", "FACTS")
     for report in sorted(reports, key=lambda one: (one.kind, one.name)):
         facts = "  ".join(
-            f"{name} {fact:,}" if isinstance(fact, int) else f"{name} {fact}" for name, fact in report.facts.items()
+            f"{name} {fact:,}" if isinstance(fact, int) else f"{name} {fact}"
+            for name, fact in report.facts.items()
+            if fact != ""
         )
-        row(made, report.name, report.kind, report.state, report.pid, report.node, report.address, facts)
+        where = " ".join(part for part in (report.node, report.address) if part)
+        row(made, report.name, report.kind, report.state, report.pid, where, facts)
     return made
 
 
@@ -142,9 +145,11 @@ def _order_parts(state: OrderView) -> list[RenderableType]:
 def _history(report: EntityReport) -> RenderableType:
     total = report.place.version
     title = "History" if len(report.timeline) == total else f"History, the latest {len(report.timeline)} of {total}"
-    made = table("VERSION>", "TIME", "WHAT", "AMOUNT>", "BALANCE>", "HELD>", "CLIENT", "DETAIL", title=title)
+    figures = () if report.certificate is None else ("AMOUNT>", "BALANCE>", "HELD>")
+    made = table("VERSION>", "TIME", "WHAT", *figures, "CLIENT", "DETAIL", title=title)
     for step in report.timeline:
-        row(made, step.version, step.occurred_at, step.type, *_figures(step), step.client, step.detail)
+        moved = _figures(step) if figures else ()
+        row(made, step.version, step.occurred_at, step.type, *moved, step.client, step.detail)
     return made
 
 

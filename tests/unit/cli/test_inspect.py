@@ -12,7 +12,12 @@ from persistence.settings import StorageSettings
 from tests.unit.cli.stage import CODE, NOON, ORDER, World
 
 SHARD = ActorReport(
-    name="certificates:00", kind="shard", state="ALIVE", pid=4711, node="n1", facts={"residents": 12_000, "load": 0.5}
+    name="certificates:00",
+    kind="shard",
+    state="ALIVE",
+    pid=4711,
+    node="n1",
+    facts={"residents": 12_000, "load": 0.5, "lastError": ""},
 )
 
 
@@ -86,6 +91,7 @@ def test_an_order_is_shown_with_its_lines_and_history(filled: World) -> None:
         "nothing waits",
     ):
         assert text in ran.stdout, text
+    assert "BALANCE" not in ran.stdout
 
 
 def test_what_was_never_heard_of_is_a_finding(filled: World) -> None:
@@ -145,7 +151,19 @@ def test_the_actors_are_listed(world: World) -> None:
     assert ran.exit_code == 0
     assert "certificates:00" in ran.stdout
     assert "residents 12,000  load 0.5" in ran.stdout
+    assert "lastError" not in ran.stdout
     assert json.loads(world.run("inspect", "--json").stdout)[0]["pid"] == 4711
+
+
+def test_a_long_address_is_shown_whole_in_a_narrow_place(world: World) -> None:
+    world.environ["GIFT_LEDGER_RAY_ADDRESS"] = "127.0.0.1:6379"
+    address = "unix:/tmp/" + "y" * 200
+    world.reports = [msgspec.structs.replace(SHARD, address=address)]
+
+    shown = world.run("inspect").stdout
+
+    assert shown.count("y") == 200
+    assert "…" not in shown
 
 
 def test_without_a_stack_it_says_how_to_start_one(world: World) -> None:
