@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 import typer
 from msgspec import Struct
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
