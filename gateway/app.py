@@ -9,7 +9,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from gateway.certificates import Certificates
-from gateway.documentation import Documentation
+from gateway.documentation import documentation
 from gateway.front import HOT, Front
 from gateway.handlers import ROUTES, Admission
 from gateway.keyring import Keyring
@@ -47,7 +47,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
             "certificates": _the(certificates),
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
-            "documentation": _the(Documentation()),
+            "documentation": _the(documentation()),
             "registry": _the(services.metrics),
         },
         lifespan=[lifespan],

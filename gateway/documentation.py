@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the same tables and structs that answer requests."""
 
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
@@ -91,7 +92,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
 
 
 class Documentation:
-    """What ``/schema`` and ``/schema/openapi.json`` answer: made once."""
+    """What ``/schema`` and ``/schema/openapi.json`` answer."""
 
     def __init__(self) -> None:
         document = openapi()
@@ -105,6 +106,12 @@ class Documentation:
         )
         self.openapi: Final = Reply(200, (JSON, _FRESH), msgspec.json.encode(document))
         self.page: Final = Reply(200, headers, shown.encode())
+
+
+@cache
+def documentation() -> Documentation:
+    """The documentation: it is the same for all applications of the process."""
+    return Documentation()
 
 
 def openapi() -> dict[str, Any]:

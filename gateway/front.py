@@ -18,8 +18,10 @@ from gateway.faults import Fault, ProblemError
 from gateway.metrics import Metrics
 from gateway.problems import problem
 from gateway.reply import send_reply
+from ledger.refusals import Refusal
 
 HOT: Final = {call.value: call for call in (Call.AUTHORIZE, Call.CAPTURE, Call.VOID)}
+ORDERS: Final = "/orders/"
 HEALTH: Final = "/health/"
 """Answered however many requests are under way: a gateway that is only busy must not be restarted for it."""
 
@@ -67,6 +69,8 @@ class Front:
             if metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
                 error = ProblemError(Fault.OVERLOADED, "Too many requests are under way; nothing happened. Try again.")
                 reply = problem(exchange, error)
+            elif b"%" in scope["raw_path"] and _hides_a_slash(scope):
+                reply = problem(exchange, ProblemError(Refusal.NOT_FOUND, "There is nothing at this address."))
             elif scope["method"] == "POST" and (target := self._target(scope["path"])) is not None:
                 try:
                     reply = await self._certificates.post(exchange, *target, receive)
@@ -112,3 +116,8 @@ class Front:
             status = reply.status
             await send_reply(reply, exchange.common, send, bodiless=bodiless)
         return status
+
+
+def _hides_a_slash(scope: HTTPScope) -> bool:
+    """Whether a slash in the path came percent-encoded, and so does not part it. Only an order id may have one."""
+    return b"%2f" in scope["raw_path"].lower() and not scope["path"].startswith(ORDERS)

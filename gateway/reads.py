@@ -146,7 +146,7 @@ def milliseconds(text: str) -> int:
         raise fault
     try:
         return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise fault from None
 
 
