@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -31,6 +32,8 @@ STUCK_SECONDS: Final = 30.0
 """A partition that has more, and from which nothing came for so long, is read by a new consumer (aiokafka #1154)."""
 ANSWER_SECONDS_MAX: Final = 5.0
 """How long the broker may take to answer; aiokafka itself would ask for ever."""
+LOOK_SECONDS_MAX: Final = 2.0
+"""After this a broker that does not say how far its partitions reach counts as away."""
 SETTLE_SECONDS_MAX: Final = 3.0
 """How long records under way may take when their partitions go to another member, or when the inbox stops."""
 
@@ -60,6 +63,7 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
         self._watching: asyncio.Task[None] | None = None
         self._seen: dict[TopicPartition, tuple[int, float]] = {}
         self._joined = False
+        self._uncommitted_since: float | None = None
         self.answered = False
         """Whether the broker has answered lately, and all topics are there."""
         self.lag = 0
@@ -157,10 +161,8 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
 
     async def _hand_over(self) -> None:
         await self._work.settle(SETTLE_SECONDS_MAX)
-        try:
+        with suppress(StuckError):  # what is not committed will be read again
             await self._commit()
-        except KAFKA_FAILURES as error:
-            _logger.warning("not committed, so it will be read again: %r", error)
         self._progress.forget()
 
     async def _commit(self) -> None:
@@ -174,8 +176,20 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
         except (CommitFailedError, IllegalStateError) as error:
             # they are somebody else's by now, who reads them again
             _logger.info("not committed: %r", error)
+        except KAFKA_FAILURES as error:
+            # aiokafka finds the broker again by itself, as a rule
+            self.answered = False
+            self._not_committed(error)
         else:
             self._progress.committed(positions)
+            self._uncommitted_since = None
+
+    def _not_committed(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        _logger.warning("not committed yet: %r", error)
+        self._uncommitted_since = self._uncommitted_since or now
+        if now - self._uncommitted_since > STUCK_SECONDS:
+            raise StuckError("nothing can be committed") from error
 
     async def _watch(self) -> None:
         """Find out again and again whether the broker answers, and whether all that is there has come."""
@@ -183,7 +197,7 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
         look_again = now() + METADATA_SECONDS
         while True:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                async with asyncio.timeout(LOOK_SECONDS_MAX):
                     self.answered = await self._look() and self._joined
             except KAFKA_FAILURES as error:
                 self.answered = False

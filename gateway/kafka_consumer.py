@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 
-from gateway.kafka_producer import KAFKA_FAILURES, REQUEST_SECONDS_MAX
+from gateway.kafka_producer import REQUEST_SECONDS_MAX
 
 SESSION_SECONDS: Final = 10.0
 """A member of the group that was not heard of for so long loses its partitions."""
@@ -20,7 +18,7 @@ FETCH_SECONDS_MAX: Final = 0.05
 """How long a broker may hold back an answer in the hope of records. The embedded one always does."""
 STOP_SECONDS_MAX: Final = 3.0
 CUT_SECONDS_MAX: Final = 1.0
-"""How long each part of a consumer may take to end that did not stop by itself."""
+"""How long the parts of a consumer may take to end that did not stop by itself."""
 _NEVER_MS: Final = 2**31 - 1
 
 _logger = logging.getLogger(__name__)
@@ -47,19 +45,24 @@ def new_consumer(bootstrap: str, group: str | None, client_id: str) -> AIOKafkaC
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer within a bounded time, whatever state it is in."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS_MAX):
-            await consumer.stop()
-    except KAFKA_FAILURES as error:
-        _logger.info("a consumer did not stop by itself: %s", type(error).__name__)
-        coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001
-        parts: list[Callable[[], Awaitable[None]]] = []
-        if coordinator is not None and hasattr(coordinator, "_stop_heartbeat_task"):
-            parts += [coordinator._stop_heartbeat_task, coordinator._stop_commit_offsets_refresh_task]  # noqa: SLF001
-        if fetcher is not None:
-            parts.append(fetcher.close)
-        for end in (*parts, client.close):
-            with suppress(*KAFKA_FAILURES):
-                async with asyncio.timeout(CUT_SECONDS_MAX):
-                    await end()
+    """Close a consumer within a bounded time, whatever state it is in.
+
+    Its own ``stop`` leaves the group, but may wait for ever on a broker that is away, and cannot be interrupted.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    _, late = await asyncio.wait({stopping}, timeout=STOP_SECONDS_MAX)
+    if not late:
+        await asyncio.gather(stopping, return_exceptions=True)
+        return
+    _logger.info("a consumer did not stop by itself")
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    tasks = [getattr(coordinator, name, None) for name in names] + [getattr(fetcher, "_fetch_task", None)]
+    ending = [stopping, asyncio.ensure_future(consumer._client.close()), *filter(None, tasks)]  # noqa: SLF001
+    for task in filter(None, tasks):
+        task.cancel()
+    _, late = await asyncio.wait(ending, timeout=CUT_SECONDS_MAX)
+    for task in late:
+        task.cancel()
+    await asyncio.wait(ending, timeout=CUT_SECONDS_MAX)
+    await consumer._client.close()  # noqa: SLF001 - what they have opened meanwhile

@@ -76,12 +76,13 @@ class ProducerKeeper:
         try:
             async with bound:
                 self._deliveries.add(bound)
-                yield producer
+                try:
+                    yield producer
+                finally:
+                    self._deliveries.discard(bound)
         except KAFKA_FAILURES:
             self._discard(producer)
             raise
-        finally:
-            self._deliveries.discard(bound)
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
         """Have a producer that failed replaced, and end what waits for it; it is no matter who says so first."""
@@ -164,3 +165,4 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
     for task in late:
         task.cancel()
     await asyncio.gather(*ending, return_exceptions=True)
+    await producer.client.close()  # what the sender has opened meanwhile
