@@ -1,6 +1,7 @@
 """What Ray reads from the environment while it is imported, and so has to stand there before."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Final
 
 ALWAYS: Final = {
@@ -20,6 +21,12 @@ LOOPBACK: Final = {
 }
 """For a cluster of this machine alone."""
 
+WITH_TOKEN: Final = {"RAY_AUTH_MODE": "token"}
+"""For a process that joins a cluster, and has the token that clusters of ours ask for."""
+
+AUTHENTICATED: Final = {"RAY_AUTH_MODE": "token"}
+"""For joining a cluster that asks for a token. Ray sees to it only where it finds the cluster by itself."""
+
 
 def prepare(environ: MutableMapping[str, str], address: str) -> None:
     """Set what is not set yet; to be called before ``ray`` is imported.
@@ -31,5 +38,13 @@ def prepare(environ: MutableMapping[str, str], address: str) -> None:
     host = address.rpartition(":")[0]
     # without this Ray reads 127.0.0.1 as this machine's address in its network, where such a cluster does not listen
     loopback = LOOPBACK if host in {"", "127.0.0.1", "localhost"} else {}
-    for name, value in (ALWAYS | loopback).items():
+    authenticated = AUTHENTICATED if address and _has_token(environ) else {}
+    for name, value in (ALWAYS | loopback | authenticated).items():
         environ.setdefault(name, value)
+
+
+def _has_token(environ: Mapping[str, str]) -> bool:
+    """Whether Ray has a token to show, in one of the places where it looks for one."""
+    if environ.get("RAY_AUTH_TOKEN") or environ.get("RAY_AUTH_TOKEN_PATH"):
+        return True
+    return (Path(environ.get("HOME", "/")) / ".ray" / "auth_token").exists()
