@@ -177,19 +177,25 @@ class Lane:
         if self._connection is None:
             self._reconnect()
             return
+        while self._queue:
+            waiting = self._next_calls()
+            frame = self._fitting(self._frame + 1, waiting)
+            if waiting:
+                self._frame += 1
+                self._out = self._frame
+                self._out_since = self._loop.time()
+                self._sent[self._frame] = _Sent(waiting, self._connection)
+                self._connection.send(frame)
+                return
+
+    def _next_calls(self) -> list[_Waiting]:
+        """What the next frame is to hold, without calls whose caller has gone away: nothing happens of those."""
         waiting: list[_Waiting] = []
         while self._queue and len(waiting) < self._settings.batch_max:
             item = self._queue.popleft()
-            if not item.future.done():  # else its caller has gone away: nothing has happened, and nothing will
+            if not item.future.done():
                 waiting.append(item)
-        frame = self._fitting(self._frame + 1, waiting)
-        if not waiting:
-            return
-        self._frame += 1
-        self._out = self._frame
-        self._out_since = self._loop.time()
-        self._sent[self._frame] = _Sent(waiting, self._connection)
-        self._connection.send(frame)
+        return waiting
 
     def _fitting(self, number: int, waiting: list[_Waiting]) -> bytes:
         """The frame with as many calls as fit into one; the others go back to the queue."""
