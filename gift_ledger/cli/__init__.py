@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gift_ledger.cli import doctor, inspection, keys, running, settings_page, verification
+from gift_ledger.cli import dlq, doctor, inspection, keys, running, settings_page, verification
 from gift_ledger.cli.context import EXIT_CODES, Context, Exit
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 
 running.register(app)
 app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
+app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)
 inspection.register(app)
 verification.register(app)
 doctor.register(app)

@@ -8,15 +8,18 @@ at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from actors.reports import ActorReport
+from gateway.bridge_settings import BridgeSettings
 from gift_ledger.cli.probes import (
     FoundLedger,
     NoLedgerError,
@@ -32,6 +35,7 @@ from persistence.log import Log
 from persistence.settings import StorageSettings
 
 if TYPE_CHECKING:
+    from gateway.dead_letter_desk import DeadLetterDesk
     from gateway.readiness import Readiness
     from persistence.keys import KeyStore
     from persistence.verification import VerificationReport
@@ -73,6 +77,13 @@ async def actor_reports(settings: Settings) -> list[ActorReport]:
     from gift_ledger.roles import actor_reports
 
     return await actor_reports(settings)
+
+
+def open_dead_letters(settings: BridgeSettings) -> AbstractAsyncContextManager[DeadLetterDesk]:
+    """The topic of dead letters."""
+    from gateway.dead_letter_desk import DeadLetterDesk
+
+    return DeadLetterDesk(settings)
 
 
 async def run_up(settings: Settings, ready: Ready) -> int:
@@ -122,6 +133,7 @@ async def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
 def _prepare_ray(settings: Settings) -> None:
     from gift_ledger.ray_environment import prepare
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is as it should be: its token, our thread
     prepare(os.environ, settings.ray_address)
 
 
@@ -139,6 +151,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
     verify: Callable[[Log, Sequence[str] | None, Callable[[int], None]], Awaitable[VerificationReport]] = verify
     reports: Callable[[Settings], Awaitable[list[ActorReport]]] = actor_reports
+    dead_letters: Callable[[BridgeSettings], AbstractAsyncContextManager[DeadLetterDesk]] = open_dead_letters
     up: Callable[[Settings, Ready], Awaitable[int]] = run_up
     gateway: Role = run_gateway
     shards: Role = run_shards
