@@ -21,9 +21,6 @@ LOOPBACK: Final = {
 }
 """For a cluster of this machine alone."""
 
-WITH_TOKEN: Final = {"RAY_AUTH_MODE": "token"}
-"""For a process that joins a cluster, and has the token that clusters of ours ask for."""
-
 AUTHENTICATED: Final = {"RAY_AUTH_MODE": "token"}
 """For joining a cluster that asks for a token. Ray sees to it only where it finds the cluster by itself."""
 

@@ -133,7 +133,9 @@ async def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
 def _prepare_ray(settings: Settings) -> None:
     from gift_ledger.ray_environment import prepare
 
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is as it should be: its token, our thread
+    for name in ("ray._private.worker", "ray._private.authentication"):
+        # they warn of what is as it should be: a token is asked for, and signals are ours
+        logging.getLogger(name).setLevel(logging.ERROR)
     prepare(os.environ, settings.ray_address)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_ledger.ray_environment import ALWAYS, LOOPBACK, WITH_TOKEN, prepare
+from gift_ledger.ray_environment import ALWAYS, AUTHENTICATED, LOOPBACK, prepare
 
 HERE, THERE = "127.0.0.1:6380", "10.0.0.6:6379"
 
@@ -38,14 +38,14 @@ def test_what_is_set_already_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", [HERE, THERE])
 @pytest.mark.parametrize("variable", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"])
 def test_whoever_has_the_token_joins_with_it(variable: str, address: str, tmp_path: Path) -> None:
-    assert prepared(address, HOME=str(tmp_path), **{variable: "x"}).items() >= WITH_TOKEN.items()
+    assert prepared(address, HOME=str(tmp_path), **{variable: "x"}).items() >= AUTHENTICATED.items()
 
 
 def test_the_token_that_ray_has_made_is_taken(tmp_path: Path) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray/auth_token").touch()
 
-    assert prepared(HERE, HOME=str(tmp_path)).items() >= WITH_TOKEN.items()
+    assert prepared(HERE, HOME=str(tmp_path)).items() >= AUTHENTICATED.items()
 
 
 def test_a_cluster_of_its_own_is_left_to_ray(tmp_path: Path) -> None:
