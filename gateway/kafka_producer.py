@@ -111,14 +111,7 @@ class ProducerKeeper:
     async def _started(self) -> AIOKafkaProducer:
         pause, level = BACKOFF_SECONDS_MIN, logging.WARNING
         while True:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap.split(","),
-                client_id=self._client_id,
-                acks="all",
-                enable_idempotence=True,
-                max_batch_size=BATCH_BYTES_MAX,
-                request_timeout_ms=int(REQUEST_SECONDS_MAX * 1_000),
-            )
+            producer = new_producer(self._bootstrap, self._client_id)
             try:
                 async with asyncio.timeout(START_SECONDS_MAX):
                     await producer.start()
@@ -146,6 +139,18 @@ class ProducerKeeper:
                     self.reachable = await producer.client.force_metadata_update()
             except KAFKA_FAILURES:
                 self.reachable = False
+
+
+def new_producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
+    """A producer, not started yet, whose records are acknowledged by all replicas and come once as long as it lives."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap.split(","),
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=BATCH_BYTES_MAX,
+        request_timeout_ms=int(REQUEST_SECONDS_MAX * 1_000),
+    )
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
