@@ -44,7 +44,9 @@ class Joined(Body, frozen=True, tag="joined"):
 
 
 class Kept(Body, frozen=True, tag="kept"):
-    """Money was collected: the reservation stays."""
+    """Money was collected: the reservation stays, and until ``reserved_until`` its order is not asked again."""
+
+    reserved_until: int | None = None
 
 
 class Released(Body, frozen=True, tag="released"):

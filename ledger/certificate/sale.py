@@ -92,7 +92,7 @@ def issued(state: Certificate, command: AnyCommand) -> Grant | None:
 
 
 def report(
-    state: Certificate, command: Report, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
+    state: Certificate, command: Report, origin: Origin, now: int, policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """What the order answered: the line holds the code, or does not; the reservation may lapse, or stays.
 
@@ -106,7 +106,8 @@ def report(
         refused = command.refusal is not None
         body = r.Released(command.refusal or "") if refused else r.Joined(command.planned, command.currency)
     elif command.errand == "lapse_allocation" and state.reserved_until is not None and state.reserved_until <= now:
-        body = r.Kept() if command.retained else r.Released("lapsed")
+        # asked again after the same time: what was collected may have been given back, or the order have lost the line
+        body = r.Kept(now + policy.reservation_ttl_ms) if command.retained else r.Released("lapsed")
     if body is None:
         return Decision(state=state)
     records, after = advance(state, now, origin, body)

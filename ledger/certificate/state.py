@@ -253,7 +253,7 @@ def _apply_life(state: Certificate, version: int, at: int, origin: Origin, body:
         case r.Joined():
             return replace(state, joined=True, denomination=body.planned, currency=body.currency)
         case r.Kept():
-            return replace(state, reserved_until=None)
+            return replace(state, reserved_until=body.reserved_until)
         case r.Released():
             return Certificate(code=state.code)
         case r.Activated():

@@ -1,8 +1,10 @@
 """Whatever is asked of a certificate, in whatever order: it does what the plain numbers do."""
 
+from collections.abc import Iterable
+
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.answers import Answer
 from ledger.certificate import due
@@ -36,21 +38,25 @@ CALLERS = (
     Origin("support", overrides_block=True),
 )
 
-callers = st.sampled_from(CALLERS)
-amounts = st.integers(1, DENOMINATION + 100)
-parts = st.none() | st.integers(1, 400)
+callers = st.sampled_from([*CALLERS, CALLERS[1], CALLERS[1], CALLERS[1]])
+amounts = st.integers(1, 300) | st.just(DENOMINATION)
+parts = st.none() | st.integers(1, 300)
+pauses = [1, 1_000, 60_000, 60_100]
+long_pauses = [7 * 86_400_000, MONTH_MS - 1, MONTH_MS, YEAR_MS]
 
 
 class Redemption(RuleBasedStateMachine):
-    @initialize()
-    def issue(self) -> None:
+    @initialize(first=st.lists(st.integers(100, 300), max_size=3))
+    def issue(self, first: list[int]) -> None:
         self.world = World()
         self.tell(Reserve("SO-1", "1"), SHOP)
         self.tell(Activate("SO-1", "1", DENOMINATION, "RUB", cvc=IssuedCvc(CVC)), Origin("ledger"))
         self.plain = PlainCertificate(DENOMINATION, "RUB", "shop", self.world.now + YEAR_MS)
-        self.names = {"activation": self.named(OPERATION, 2)}
+        self.names = {"activation": identifier(OPERATION, CODE, 2)}
+        for amount in first:
+            self.authorize(CALLERS[1], amount, "RUB", partial=False)
 
-    @rule(caller=callers, amount=amounts, currency=st.sampled_from(["RUB"] * 9 + ["USD"]), partial=st.booleans())
+    @rule(caller=callers, amount=amounts, currency=st.sampled_from(["RUB"] * 19 + ["USD"]), partial=st.booleans())
     def authorize(self, caller: Origin, amount: int, currency: str, partial: bool) -> None:  # noqa: FBT001
         expected = self.plain.authorize(amount, currency, partial=partial)
 
@@ -60,9 +66,10 @@ class Redemption(RuleBasedStateMachine):
             name = self.remember(AUTHORIZATION, answer)
             self.plain.hold(name, caller.client, int(expected), self.world.now + 60_000 + amount)
 
+    @precondition(lambda self: len(self.names) > 1)
     @rule(caller=callers, name=st.data(), amount=parts, final=st.booleans())
     def capture(self, caller: Origin, name: st.DataObject, amount: int | None, final: bool) -> None:  # noqa: FBT001
-        chosen = self.choose(name)
+        chosen = self.choose(name, self.plain.holds)
         expected = self.plain.capture(chosen, caller.client, amount, final=final, own=caller.own_only)
 
         answer = self.tell(Capture(self.names[chosen], amount, final), caller)
@@ -72,7 +79,7 @@ class Redemption(RuleBasedStateMachine):
 
     @rule(caller=callers, name=st.data(), amount=parts | st.just(DENOMINATION))
     def void(self, caller: Origin, name: st.DataObject, amount: int | None) -> None:
-        chosen = self.choose(name)
+        chosen = self.choose(name, self.plain.captures, self.plain.holds)
         own, support, now = caller.own_only, caller.overrides_block, self.world.now
         expected = self.plain.void(chosen, caller.client, amount, now, own=own, support=support)
 
@@ -80,23 +87,34 @@ class Redemption(RuleBasedStateMachine):
 
         self.same(answer, expected)
 
+    @precondition(lambda self: len(self.names) > 2)
     @rule()
     def block(self) -> None:
         self.support(Block("stolen"), blocked=True)
 
+    @precondition(lambda self: self.plain.blocked)
     @rule()
     def unblock(self) -> None:
         self.support(Unblock("found"), blocked=False)
 
-    @rule(delta=st.sampled_from([1, 1_000, 60_500, 61_000, 600_000, 7 * 86_400_000, MONTH_MS - 1, MONTH_MS, YEAR_MS]))
+    @rule(delta=st.sampled_from(pauses))
     def wait(self, delta: int) -> None:
-        self.world.now += delta
-        self.plain.pass_time(self.world.now)
+        self.pass_time(self.world.now + delta)
 
+    @precondition(lambda self: len(self.names) > 4)
+    @rule(delta=st.sampled_from(long_pauses))
+    def wait_long(self, delta: int) -> None:
+        self.pass_time(self.world.now + delta)
+
+    @precondition(lambda self: self.plain.captures)
+    @rule(before=st.sampled_from([0, 1, 30_000]))
+    def come_to_expiry(self, before: int) -> None:
+        self.pass_time(max(self.world.now, self.plain.expires_at - before))
+
+    @precondition(lambda self: self.plain.holds)
     @rule()
-    def come_to_expiry(self) -> None:
-        self.world.now = max(self.world.now, self.plain.expires_at)
-        self.plain.pass_time(self.world.now)
+    def come_to_a_lapse(self) -> None:
+        self.pass_time(min(hold.until for hold in self.plain.holds.values()))
 
     @rule()
     def ring(self) -> None:
@@ -150,6 +168,10 @@ class Redemption(RuleBasedStateMachine):
         else:
             self.plain.blocked = blocked
 
+    def pass_time(self, now: int) -> None:
+        self.world.now = now
+        self.plain.pass_time(now)
+
     def same(self, answer: Answer, expected: str | int) -> bool:
         """Whether it was done, which the plain numbers must have done too."""
         refused = None if answer.refused is None else answer.refused.code.value
@@ -161,16 +183,15 @@ class Redemption(RuleBasedStateMachine):
         records = self.world.histories[ENTITY]
         record = records[-1]
         assert answer.version == record.version
-        name = self.named(kind, record.version)
+        name = identifier(kind, CODE, record.version)
         self.names[name] = name
         return name
 
-    def choose(self, data: st.DataObject) -> str:
-        return data.draw(st.sampled_from(sorted(self.names)))
+    def choose(self, data: st.DataObject, *likely: Iterable[str]) -> str:
+        """One of all names, but rather one of the likely."""
+        choices = [name for names in likely for name in names for _ in range(6)]
+        return data.draw(st.sampled_from([*choices, *self.names]))
 
-    def named(self, kind: str, version: int) -> str:
-        return identifier(kind, CODE, version)
 
-
-Redemption.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+Redemption.TestCase.settings = settings(max_examples=200, stateful_step_count=60)
 TestRedemption = Redemption.TestCase

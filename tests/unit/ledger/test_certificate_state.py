@@ -151,7 +151,8 @@ def test_a_reservation_is_looked_after_until_it_has_joined_and_when_its_time_is_
     stage.now += DAY_MS
     stage.tell(Report("lapse_allocation", "1", CODE, retained=True, order_id=ORDER_ID), SYSTEM)
     assert errands(stage.state, stage.now) == ()
-    assert next_due(stage.state, DEFAULT_POLICY) is None
+    assert next_due(stage.state, DEFAULT_POLICY) == START + 2 * DAY_MS
+    assert errands(stage.state, START + 2 * DAY_MS) == (lapse,)
 
 
 def test_what_is_not_reserved_owes_nothing_and_only_what_lives_has_a_timer() -> None:

@@ -169,7 +169,7 @@ def test_an_answer_that_was_overtaken_changes_nothing(told: Report) -> None:
 
 
 def test_a_reservation_lapses_when_its_time_is_up_unless_its_order_retains_it() -> None:
-    for retained, body in ((False, r.Released("lapsed")), (True, r.Kept())):
+    for retained, body in ((False, r.Released("lapsed")), (True, r.Kept(START + 2 * DAY_MS))):
         stage = reserved(planned=500)
         told = report("lapse_allocation", retained=retained)
         stage.now += DAY_MS - 1

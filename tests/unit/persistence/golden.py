@@ -10,7 +10,7 @@ BODIES: Final[dict[str, tuple[str, ...]]] = {
     "reserved": ("94a87265736572766564a7534f2d31303031a131cf000001a21219a400",),
     "joined": ("93a66a6f696e6564ce000249f0a3525542",),
     "joined_without_plan": ("93a66a6f696e6564c0c0",),
-    "kept": ("91a46b657074",),
+    "kept": ("91a46b657074", "92a46b657074c0"),
     "released": ("92a872656c6561736564a66c6170736564",),
     "activated": (
         (
