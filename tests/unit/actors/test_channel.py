@@ -341,26 +341,22 @@ async def test_who_stops_listening_goes_on_with_who_is_there(
         await Caller().connect(address)
 
 
-async def test_a_connection_that_is_hung_up_at_once_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    server = await asyncio.start_unix_server(hang_up, tmp_path / "s.sock")
-    caller = Caller()
+async def test_a_connection_that_is_hung_up_at_once_is_none(
+    actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = await listening(actor, tmp_path)
     made = Connection.connection_made
 
-    def closed_when_made(connection: Connection, transport: asyncio.BaseTransport) -> None:
+    def closed_soon(connection: Connection, transport: asyncio.BaseTransport) -> None:
         made(connection, transport)
-        connection.transport.abort()
+        asyncio.get_running_loop().call_soon(connection.transport.abort)
 
-    monkeypatch.setattr(Connection, "connection_made", closed_when_made)
+    monkeypatch.setattr(Connection, "connection_made", closed_soon)
 
     with pytest.raises(ConnectionResetError):
-        await caller.connect(f"unix:{tmp_path / 's.sock'}")
+        await caller.connect(address)
 
     await caller.ended.wait()
-    server.close()
-    await server.wait_closed()
 
 
 def test_a_frame_of_calls_says_what_it_is() -> None:
