@@ -12,6 +12,7 @@ from msgspec.inspect import Metadata, StructType, Type, UnionType, type_info
 from msgspec.structs import fields
 
 from gateway.faults import Fault, FieldError, ProblemError, invalid, invalid_fields
+from gateway.reply import CLOSE
 
 T = TypeVar("T", bound=Struct)
 
@@ -66,9 +67,8 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: in
                 message = await receive()
     except TimeoutError:
         # what is still to come cannot be told from a next request
-        close = ((b"connection", b"close"),)
         detail = f"The body did not come within {seconds:g} s; nothing happened."
-        raise ProblemError(Fault.REQUEST_TIMEOUT, detail, headers=close) from None
+        raise ProblemError(Fault.REQUEST_TIMEOUT, detail, headers=(CLOSE,)) from None
 
 
 class BodyDecoder(Generic[T]):

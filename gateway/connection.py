@@ -17,10 +17,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.exchange import Exchange
 from gateway.faults import Fault, ProblemError, invalid
 from gateway.problems import problem
+from gateway.reply import CLOSE
 from gateway.settings import GatewaySettings
 
-_CLOSE: Final = (b"connection", b"close")
 _HOP_BY_HOP: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+LINGER_SECONDS: Final = 1.0
+"""How long a client that was sent away may go on sending before the connection is closed."""
 
 
 class Stage(Enum):
@@ -44,6 +48,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         self._head_bytes = 0  # received since the chunk that the head began in
         self._fault: ProblemError | None = None
+        self._refused = False
         self._upgrading = False
 
     # --- the connection ----------------------------------------------------------------------------------------------
@@ -61,7 +66,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Only a request that begins ends the idle time: line breaks between two do not."""
-        if self.transport.is_closing():
+        if self._refused:
             return
         self._head_bytes += len(data)
         try:
@@ -69,7 +74,7 @@ class BoundedConnection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._fault or invalid("", "This is not an HTTP request."))
             return
-        if self._stage is Stage.HEAD and self._head_bytes > self.settings.head_bytes_max:
+        if self._stage is Stage.HEAD and self._is_too_long(len(data)):
             self._refuse(self._too_long())
             return
         if self._timed != (self._messages, self._stage):
@@ -85,13 +90,14 @@ class BoundedConnection(HttpToolsProtocol):
                 # with ordinary requests.
                 data = self._head_without_upgrade() + data[upgrade.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             else:
                 return
 
     def _head_without_upgrade(self) -> bytes:
-        method = self.parser.get_method()
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [name + b": " + value for name, value in self.headers if name not in _HOP_BY_HOP]
-        return b"\r\n".join([method + b" " + self.url + b" HTTP/1.1", *lines, b"\r\n"])
+        return b"\r\n".join([first, *lines, b"\r\n"])
 
     # --- what the parser tells ---------------------------------------------------------------------------------------
 
@@ -111,8 +117,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete: the request is answered from here on."""
         parser = self.parser
-        length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if length > self.settings.head_bytes_max:
+        if self._parsed() > self.settings.head_bytes_max:
             self._fault = self._too_long()
             raise self._fault
         if parser.should_upgrade():
@@ -156,12 +161,22 @@ class BoundedConnection(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False  # whoever answers it waits for the body no longer either
 
+    def _is_too_long(self, chunk_bytes: int) -> bool:
+        """Whether a head that is not complete is too long already, as far as that can be told at little cost."""
+        bytes_max = self.settings.head_bytes_max
+        return self._head_bytes > bytes_max or (chunk_bytes > bytes_max and self._parsed() > bytes_max)
+
+    def _parsed(self) -> int:
+        """Bytes of the head that the parser has told of."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def _too_long(self) -> ProblemError:
         detail = f"The head of a request may have {self.settings.head_bytes_max} bytes at most."
         return ProblemError(Fault.REQUEST_TOO_LARGE, detail)
 
     def _refuse(self, error: ProblemError) -> None:
         """Answer what is no request, and read no further; requests before it are answered first."""
+        self._unset_keepalive_if_required()
         self._clock(Stage.IDLE)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -176,11 +191,14 @@ class BoundedConnection(HttpToolsProtocol):
             *reply.headers,
             (b"content-length", b"%d" % len(reply.body)),
             *exchange.common,
-            _CLOSE,
+            CLOSE,
         )
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
-        self.transport.close()
+        # closed at once, what the client is still sending would have its system throw the answer away
+        self._refused = True
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 def bounded(settings: GatewaySettings) -> type[asyncio.Protocol]:

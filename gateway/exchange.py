@@ -34,9 +34,10 @@ class Exchange:
         call: which call it turned out to be, for the metrics.
         client: who asks, once that is known.
         code: of the problem, if it came to one.
+        status: of the response, once that is on its way.
     """
 
-    __slots__ = ("call", "client", "code", "common", "headers", "method", "path", "request_id", "trace_id")
+    __slots__ = ("call", "client", "code", "common", "headers", "method", "path", "request_id", "status", "trace_id")
 
     def __init__(self, scope: HTTPScope) -> None:
         self.method: str = scope["method"]
@@ -45,6 +46,7 @@ class Exchange:
         self.call = "other"
         self.client = ""
         self.code = ""
+        self.status = 0
         given = self.headers.get(b"x-request-id")
         if given is None or not _REQUEST_ID.fullmatch(given):
             given = b"%s-%x" % (_process.encode(), next(_requests))

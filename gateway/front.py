@@ -5,19 +5,21 @@ Routing, dependency injection and response objects cost more than a till's whole
 goes to Litestar.
 """
 
+import asyncio
 from time import perf_counter
 from typing import Final, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from actors.errors import OutcomeUnknownError
 from gateway.access import Call
 from gateway.certificates import Certificates
 from gateway.exchange import SCOPE_KEY, Exchange, current
 from gateway.faults import Fault, ProblemError
 from gateway.metrics import Metrics
 from gateway.problems import problem
-from gateway.reply import send_reply
+from gateway.reply import CLOSE, Reply, send_reply
 from ledger.refusals import Refusal
 
 HOT: Final = {call.value: call for call in (Call.AUTHORIZE, Call.CAPTURE, Call.VOID)}
@@ -64,26 +66,40 @@ class Front:
         metrics = self._metrics
         started = perf_counter()
         metrics.in_flight += 1
-        status = 0
         try:
-            if metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
-                error = ProblemError(Fault.OVERLOADED, "Too many requests are under way; nothing happened. Try again.")
-                reply = problem(exchange, error)
-            elif b"%" in scope["raw_path"] and _hides_a_slash(scope):
-                reply = problem(exchange, ProblemError(Refusal.NOT_FOUND, "There is nothing at this address."))
-            elif scope["method"] == "POST" and (target := self._target(scope["path"])) is not None:
-                try:
-                    reply = await self._certificates.post(exchange, *target, receive)
-                except Exception as error:  # noqa: BLE001 - the one place where a request's errors end
-                    reply = problem(exchange, error)
-            else:
-                status = await self._through(exchange, scope, receive, send)
-                return
-            status = reply.status
-            await send_reply(reply, exchange.common, send, bodiless=scope["method"] == "HEAD")
+            reply = await self._reply(exchange, scope, receive, send)
+            if reply is not None:
+                exchange.status = reply.status
+                await send_reply(reply, exchange.common, send, bodiless=scope["method"] == "HEAD")
+        except asyncio.CancelledError:
+            if not exchange.status:
+                reply = problem(exchange, OutcomeUnknownError("The gateway was stopped in the middle of the request."))
+                exchange.status = reply.status
+                await send_reply(reply, (*exchange.common, CLOSE), send, bodiless=scope["method"] == "HEAD")
+            raise
         finally:
             metrics.in_flight -= 1
-            metrics.count(exchange.call, status, perf_counter() - started, exchange.code)
+            metrics.count(exchange.call, exchange.status, perf_counter() - started, exchange.code)
+
+    async def _reply(self, exchange: Exchange, scope: HTTPScope, receive: Receive, send: Send) -> Reply | None:
+        """The reply to a request; ``None``: Litestar has sent it already."""
+        try:
+            self._check(scope)
+            if scope["method"] == "POST" and (target := self._target(scope["path"])) is not None:
+                return await self._certificates.post(exchange, *target, receive)
+            await self._through(exchange, scope, receive, send)
+        except Exception as error:
+            if exchange.status:
+                raise  # the response is on its way: the server closes the connection
+            return problem(exchange, error)
+        return None
+
+    def _check(self, scope: HTTPScope) -> None:
+        if self._metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
+            raise ProblemError(Fault.OVERLOADED, "Too many requests are under way; nothing happened. Try again.")
+        if b"%" in scope["raw_path"] and b"%2f" in scope["raw_path"].lower() and not scope["path"].startswith(ORDERS):
+            # a slash that came percent-encoded does not part the path, and only an order id may have one
+            raise ProblemError(Refusal.NOT_FOUND, "There is nothing at this address.")
 
     def _target(self, path: str) -> tuple[Call, str] | None:
         """Call and code of ``/certificates/{code}/{call}`` if that is a hot one."""
@@ -93,31 +109,16 @@ class Front:
         call = self._hot.get(parts[3])
         return None if call is None else (call, parts[2])
 
-    async def _through(self, exchange: Exchange, scope: HTTPScope, receive: Receive, send: Send) -> int:
-        """Have Litestar answer; gives the status. HEAD is GET without the body."""
-        status = 0
+    async def _through(self, exchange: Exchange, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Have Litestar answer. HEAD is GET without the body."""
         bodiless = scope["method"] == "HEAD"
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                exchange.status = message["status"]
                 message["headers"] = [*message["headers"], *exchange.common]
             elif bodiless and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
-        try:
-            await self._rest(cast("HTTPScope", {**scope, SCOPE_KEY: exchange}), receive, sending)
-        except Exception as error:
-            if status:
-                raise  # the response is on its way: the server closes the connection
-            reply = problem(exchange, error)
-            status = reply.status
-            await send_reply(reply, exchange.common, send, bodiless=bodiless)
-        return status
-
-
-def _hides_a_slash(scope: HTTPScope) -> bool:
-    """Whether a slash in the path came percent-encoded, and so does not part it. Only an order id may have one."""
-    return b"%2f" in scope["raw_path"].lower() and not scope["path"].startswith(ORDERS)
+        await self._rest(cast("HTTPScope", {**scope, SCOPE_KEY: exchange}), receive, sending)

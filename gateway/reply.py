@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from litestar.types import Send
 
 JSON: Final = (b"content-type", b"application/json")
+CLOSE: Final = (b"connection", b"close")
 NO_STORE: Final = (b"cache-control", b"no-store")
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 

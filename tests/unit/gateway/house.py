@@ -266,6 +266,16 @@ async def opened(
     settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
 ) -> AsyncIterator[House]:
     """Run a house: its shard, and the lifespan of its application."""
+    async with furnished(settings, fast_lane=fast_lane, log=log) as house, lifespan(house.app):
+        yield house
+        house.ledger.trouble = None
+
+
+@asynccontextmanager
+async def furnished(
+    settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
+) -> AsyncIterator[House]:
+    """Run a house's shard; whoever serves its application runs the lifespan."""
     house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log)
     async with AsyncExitStack() as stack:
         shard = Shard(
@@ -274,9 +284,7 @@ async def opened(
         house.ledger.shard = shard
         running = asyncio.create_task(shard.run(), name="shard")
         stack.push_async_callback(_stopped, shard, running)
-        await stack.enter_async_context(lifespan(house.app))
         yield house
-        house.ledger.trouble = None
 
 
 @asynccontextmanager
