@@ -15,6 +15,8 @@ FOLDER: Final = Path(__file__).resolve().parent / "secrets"
 SETTINGS: Final = FOLDER.parents[1] / ".env"
 IMAGE_USER: Final = 10_001
 """Who the image runs as; takes the place of root, as whom nothing shall run."""
+STAND_IN: Final = "http://sms:8090/"
+"""What takes the messages until the address of the corporate SMS gateway, which may hold a key, is put in its place."""
 
 
 def make(folder: Path, settings: Path) -> list[str]:
@@ -30,6 +32,7 @@ def make(folder: Path, settings: Path) -> list[str]:
     makers: dict[str, Callable[[Path], object]] = {
         "redis_password": lambda path: _write(path, secrets.token_hex(32)),
         "redis_url": lambda path: _write(path, f"redis://:{password.read_text()}@redis:6379/0"),
+        "sms_url": lambda path: _write(path, STAND_IN),
         "channel_token": lambda path: _write(path, secrets.token_hex(32)),
         "ray_token": lambda path: _write(path, secrets.token_hex(32)),
         "ledger_secrets": Vault.create,

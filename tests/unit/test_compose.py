@@ -1,7 +1,9 @@
 """The compose stack hangs together: read as Compose reads it, against its schema and against the service itself."""
 
 import copy
+import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import typer
 import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
-from deploy.make_secrets import IMAGE_USER, make
+from deploy import make_secrets
+from deploy.make_secrets import IMAGE_USER, STAND_IN, main, make
 from gift_ledger.cli import app
 from gift_ledger.sources import PREFIX, SETTINGS, load
 from persistence.vault import Vault
@@ -130,10 +133,10 @@ def test_a_service_runs_a_command_that_there_is(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_a_service_are_in_order(name: str, tmp_path: Path) -> None:
     given = {key: str(value) for key, value in services()[name].get("environment", {}).items()}
-    url = tmp_path / "redis_url"
-    url.write_text("redis://:secret@redis:6379/0")
+    (tmp_path / "redis_url").write_text("redis://:secret@redis:6379/0")
+    (tmp_path / "sms_url").write_text(STAND_IN)
     environment = {
-        key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value.replace("/run/secrets/redis_url", str(url)))
+        key: re.sub("^/run/secrets/(redis_url|sms_url)$", rf"{tmp_path}/\1", value)
         for key, value in given.items()
         if key.startswith(PREFIX)
     }
@@ -142,6 +145,7 @@ def test_the_settings_of_a_service_are_in_order(name: str, tmp_path: Path) -> No
 
     if environment:
         assert settings.redis_url == "redis://:secret@redis:6379/0"
+        assert settings.sms_url == "http://sms:8090/"
         assert settings.channel == "tcp"
         assert settings.ray_address == "ray-head:6379"
 
@@ -184,7 +188,7 @@ def test_the_image_holds_every_package_and_only_what_is_let_in() -> None:
 
 def test_the_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
     folder, dotenv = tmp_path / "secrets", tmp_path / ".env"
-    dotenv.write_text("SMS_URL=https://sms.example/\nSECRETS_OWNER=0:0\n")
+    dotenv.write_text("COMPOSE_PROFILES=all\nSECRETS_OWNER=0:0\n")
 
     made = make(folder, dotenv)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -198,8 +202,102 @@ def test_the_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> 
     lines = dotenv.read_text().splitlines()
     owner = (folder / "redis_url").stat().st_uid
     assert owner != 0
-    assert lines == ["SMS_URL=https://sms.example/", f"SECRETS_OWNER={owner}:{(folder / 'redis_url').stat().st_gid}"]
+    assert lines == ["COMPOSE_PROFILES=all", f"SECRETS_OWNER={owner}:{(folder / 'redis_url').stat().st_gid}"]
 
     assert make(folder, dotenv) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert dotenv.read_text().splitlines() == lines
+
+
+def test_the_secrets_of_someone_who_is_not_root_are_his_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(os, "getgid", lambda: 5678)
+
+    make(tmp_path / "secrets", tmp_path / ".env")
+
+    assert (tmp_path / ".env").read_text() == "SECRETS_OWNER=1234:5678\n"
+
+
+def test_as_a_program_it_says_what_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(make_secrets, "FOLDER", tmp_path / "secrets")
+    monkeypatch.setattr(make_secrets, "SETTINGS", tmp_path / ".env")
+
+    main()
+    assert capsys.readouterr().out.startswith("Made redis_password, redis_url, ")
+
+    main()
+    assert capsys.readouterr().out == f"All secrets are in {tmp_path}/secrets already.\n"
+
+
+def test_every_secret_is_explained_and_none_is_committed() -> None:
+    explained = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "deploy/secrets/README.md").read_text(), re.MULTILINE))
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+
+    assert explained == set(stack()["secrets"])
+    assert "/deploy/secrets/*" in ignored
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "sms"])
+def test_an_actor_finds_the_same_secrets_wherever_ray_puts_it(name: str) -> None:
+    service = services()[name]
+
+    assert set(service["secrets"]) == set(stack()["secrets"]) - {"redis_password"}
+    assert service["environment"] == services()["gateway-1"]["environment"]
+
+
+def test_no_secret_stands_in_the_stack_itself() -> None:
+    variables = {SETTINGS[name].variable for name in SETTINGS if SETTINGS[name].secret}
+
+    for service in services().values():
+        assert variables & set(service.get("environment", {})) == set()
+
+
+def test_the_image_runs_each_role_by_the_script_that_it_holds() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    script = ROOT / "deploy/ray-node"
+
+    assert "COPY --chmod=755 deploy/ray-node /usr/local/bin/ray-node" in dockerfile
+    assert script.read_text().startswith("#!/bin/sh\n")
+    assert script.read_text().rstrip().endswith('exec gift-ledger "$@"')
+    assert "/health/live" in dockerfile
+
+
+@pytest.mark.parametrize("starts_after", [0, 2])
+def test_a_node_waits_for_the_cluster_and_then_becomes_its_role(starts_after: int, tmp_path: Path) -> None:
+    fakes = tmp_path / "bin"
+    fakes.mkdir()
+    for name, body in (
+        ("ray", f'echo "ray $@" >> {tmp_path}/ran; [ "$(wc -l < {tmp_path}/ran)" -gt {starts_after} ]'),
+        ("gift-ledger", f'echo "gift-ledger $@" >> {tmp_path}/ran'),
+        ("sleep", "exit 0"),
+    ):
+        (fakes / name).write_text(f"#!/bin/sh\n{body}\n")
+        (fakes / name).chmod(0o700)
+
+    environment = {"PATH": f"{fakes}:{os.environ['PATH']}", "GIFT_LEDGER_RAY_ADDRESS": "ray-head:6379"}
+    subprocess.run(["sh", ROOT / "deploy/ray-node", "gateway"], env=environment, check=True)  # noqa: S603, S607
+
+    *joined, role = (tmp_path / "ran").read_text().splitlines()
+    assert len(joined) == starts_after + 1
+    assert all("--address=ray-head:6379 --num-cpus=0" in line for line in joined)
+    assert role == "gift-ledger gateway"
+
+
+def test_a_node_without_a_cluster_gives_up(tmp_path: Path) -> None:
+    for name, status in (("ray", 1), ("sleep", 0)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o700)
+
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GIFT_LEDGER_RAY_ADDRESS": "ray-head:6379"}
+    ran = subprocess.run(  # noqa: S603
+        ["sh", ROOT / "deploy/ray-node", "gateway"],  # noqa: S607
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 1
+    assert ran.stderr == "No Ray cluster answers at ray-head:6379.\n"
