@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import socket
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
+from msgspec.structs import replace
 
 from gift_ledger.cli.context import EXIT_CODES, Context, JsonOption, finish, of, print_json, row, screen, table
 from gift_ledger.cli.doors import Role
 from gift_ledger.endpoints import Endpoints, EndpointsError
 from gift_ledger.settings import Settings
-from gift_ledger.sources import mask
+from gift_ledger.sources import DEFAULT, Loaded, mask
 
 PROBE_SECONDS: Final = 1.0
 CHATTY: Final = ("aiokafka", "asyncio", "httpx", "uvicorn")
@@ -56,7 +58,7 @@ def demo(
     context = of(ctx)
 
     async def work() -> int:
-        settings = context.settings()
+        settings = on_a_free_port(context.loaded())
         log_to_stderr("warning")  # what the stack says of itself would break into the story
 
         async def play(_endpoints: Endpoints | None = None) -> int:
@@ -107,6 +109,18 @@ async def is_running(settings: Settings) -> bool:
         return False
     writer.close()
     return True
+
+
+def on_a_free_port(loaded: Loaded) -> Settings:
+    """The settings, with any free port in place of the usual one if that is taken and nobody has asked for it."""
+    settings = loaded.settings
+    if loaded.origins["http_port"] != DEFAULT:
+        return settings
+    try:
+        socket.create_server((settings.http_host, settings.http_port)).close()
+    except OSError:
+        return replace(settings, http_port=0)
+    return settings
 
 
 def say_that_it_starts() -> None:

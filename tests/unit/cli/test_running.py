@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from gift_ledger.cli import running
 from gift_ledger.cli.doors import Ready
 from gift_ledger.settings import Settings
+from gift_ledger.sources import DEFAULT, Loaded
+from tests.real.process import free_port
 from tests.unit.cli.stage import ENDPOINTS, World
 
 
@@ -90,6 +92,35 @@ def test_the_demo_starts_a_stack_if_none_runs_and_ends_it_with_its_own_exit_code
     ((name, settings),) = world.ran
     assert name == "up"
     assert play.calls == [(settings.data_path, False)]
+
+
+def test_the_demo_takes_another_port_where_the_usual_one_is_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.use(demo=Play())
+    taken = replace(Settings(), http_port=0)
+    monkeypatch.setattr(running, "on_a_free_port", lambda loaded: taken if loaded.settings.http_port == 8080 else None)
+
+    world.run("demo")
+
+    assert world.ran == [("up", taken)]
+
+
+@pytest.mark.parametrize(("origin", "asked_for"), [(DEFAULT, False), ("GIFT_LEDGER_HTTP_PORT", True)])
+def test_only_a_port_that_nobody_asked_for_is_given_up(origin: str, asked_for: bool) -> None:  # noqa: FBT001
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        settings = Settings(http_port=port)
+
+        found = running.on_a_free_port(Loaded(settings=settings, origins={"http_port": origin}))
+
+    assert found.http_port == (port if asked_for else 0)
+
+
+def test_a_port_that_is_free_stays() -> None:
+    settings = Settings(http_port=free_port())
+
+    assert running.on_a_free_port(Loaded(settings=settings, origins={"http_port": DEFAULT})) == settings
 
 
 def test_the_demo_plays_on_a_stack_that_runs(world: World) -> None:

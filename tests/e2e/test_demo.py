@@ -1,0 +1,94 @@
+"""`gift-ledger demo`: what a newcomer runs first."""
+
+from __future__ import annotations
+
+import re
+import socket
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.stack import RunningStack, ended, run_program, stack_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.real.fixtures import ServerKind
+    from tests.real.kafka import RealKafka
+    from tests.real.redis import RealServer
+
+pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.slow]
+
+SYSTEMS = ("OnlineStore", "Orders", "Payments", "Till", "Support", "SMS", "BI Pipeline")
+USUAL_PORTS = (8080, 8265)
+CHECKS_MIN = 31
+
+
+def checks_that_held(output: str) -> int:
+    found = re.search(r"All (\d+) checks held", output)
+    return int(found[1]) if found else 0
+
+
+def test_the_demo_runs_where_the_usual_ports_are_taken_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = stack_environment(tmp_path, {})
+    for name in ("HTTP_PORT", "DASHBOARD_PORT"):
+        del environment[f"GIFT_LEDGER_{name}"]
+    with ExitStack() as taken:
+        for port in USUAL_PORTS:
+            with suppress(OSError):  # somebody else has it: just as well
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+
+        played = run_program(environment, "demo")
+
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert checks_that_held(played.stdout) >= CHECKS_MIN
+    assert [system for system in SYSTEMS if system not in played.stdout] == []
+    assert ended(tmp_path) == {}
+
+
+def test_a_demo_that_expects_something_wrong_fails_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    played = run_program(stack_environment(tmp_path, {}), "demo", "--expect-wrong")
+
+    assert played.returncode == 1, played.stdout + played.stderr
+    assert checks_that_held(played.stdout) == 0
+    assert ended(tmp_path) == {}
+
+
+def test_the_demo_plays_again_and_again_on_a_stack_that_runs(shared_stack: RunningStack) -> None:
+    before = shared_stack.processes()
+
+    played = [shared_stack.run("demo") for _ in range(2)]
+
+    assert [(one.returncode, checks_that_held(one.stdout) >= CHECKS_MIN) for one in played] == [(0, True)] * 2
+    assert shared_stack.processes() == before
+
+
+async def test_the_demo_runs_on_apache_kafka_and_redis(
+    kafka: RealKafka, start_shared: Callable[[ServerKind], RealServer], kafka_prefix: str, tmp_path: Path
+) -> None:
+    environment = stack_environment(
+        tmp_path,
+        {
+            "REDIS_URL": start_shared("redis").url,
+            "REDIS_PREFIX": kafka_prefix.rstrip("."),
+            "KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "KAFKA_GROUP": f"{kafka_prefix}group",
+        },
+    )
+    await kafka.create_topics(
+        "All_SalesOrder",
+        "All_Payments",
+        "GiftCertificateState",
+        "GiftCertificateTransaction",
+        "GiftCertificateProcessing.DeadLetter",
+        partitions=3,
+        compacted=("GiftCertificateState",),
+    )
+
+    played = run_program(environment, "demo")
+
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert checks_that_held(played.stdout) >= CHECKS_MIN
+    assert ended(tmp_path) == {}
