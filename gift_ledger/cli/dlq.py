@@ -105,7 +105,7 @@ async def _list(context: Context, limit: int, *, as_json: bool) -> int:
     if not total:
         screen(stderr=True).print("There are no dead letters.")
         return Exit.OK
-    made = table("letter", "when", "why", "read at", "key", "bytes>", "replayed", "what is wrong")
+    made = table("LETTER", "WHEN", "WHY", "READ AT", "KEY", "BYTES>", "REPLAYED", "WHAT IS WRONG")
     for view in latest:
         place = f"{view.topic}/{view.partition}/{view.offset}"
         answer = "yes" if view.replayed else None
@@ -149,7 +149,7 @@ def _print(done: list[ReplayView], *, dry_run: bool) -> None:
     if not done:
         screen(stderr=True).print("There is no such letter.")
         return
-    made = table("letter", "topic", "key", "")
+    made = table("LETTER", "TOPIC", "KEY", "")
     for view in done:
         row(made, view.letter, view.topic, view.key, view.problem or ("would be replayed" if dry_run else "replayed"))
     screen().print(made)

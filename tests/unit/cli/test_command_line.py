@@ -1,5 +1,6 @@
 """What all commands have in common: help, versions, exit codes, and how they end when something is wrong."""
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -16,7 +17,7 @@ from persistence.errors import StorageUnsafeError
 from persistence.vault import SecretsError
 from tests.unit.cli.stage import World
 
-COMMANDS = ["up", "demo", "gateway", "shards", "bridge", "keys", "inspect", "verify", "doctor", "settings"]
+COMMANDS = ["up", "demo", "gateway", "shards", "bridge", "keys", "inspect", "verify", "doctor", "dlq", "settings"]
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -29,13 +30,13 @@ def test_the_help_names_every_command_and_the_exit_codes(world: World, option: s
     assert "Exit codes: 0 all is well" in ran.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "keys create", "keys list", "keys revoke"])
+@pytest.mark.parametrize("command", [*COMMANDS, "keys create", "keys list", "keys revoke", "dlq list", "dlq replay"])
 def test_every_command_explains_itself_with_an_example(world: World, command: str) -> None:
     ran = world.run(*command.split(), "--help")
 
     assert ran.exit_code == 0
     assert "Exit codes" in ran.stdout
-    assert command == "keys" or "Example: " in ran.stdout
+    assert command in {"keys", "dlq"} or re.search("Examples?: gift-ledger|Example: GIFT_LEDGER_", ran.stdout)
 
 
 def test_without_a_command_the_help_is_shown(world: World) -> None:
