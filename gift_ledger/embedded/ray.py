@@ -57,9 +57,8 @@ class EmbeddedRay:
         return True
 
     def _start(self) -> None:
-        logging.getLogger("ray").setLevel(
-            logging.ERROR
-        )  # it tells of its token and of our thread; both are as they should be
+        # it would warn of its token and of our thread; both are as they should be
+        logging.getLogger("ray").setLevel(logging.ERROR)
         context = ray.init(
             address="local",  # or a file that an earlier cluster has left is taken for a running one
             namespace=self._namespace,
@@ -71,5 +70,5 @@ class EmbeddedRay:
             configure_logging=False,
             logging_level=logging.ERROR,
         )
-        self.address = str(context.address_info["address"])
+        self.address = ray.get_runtime_context().gcs_address
         self.dashboard = f"http://{context.dashboard_url}"
