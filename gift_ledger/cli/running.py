@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import socket
+import sys
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -146,9 +148,20 @@ def announce(endpoints: Endpoints, settings: Settings, *, as_json: bool) -> None
     row(made, "Redis", mask(endpoints.redis))
     row(made, "Kafka", endpoints.kafka)
     row(made, "SMS inbox", mask(endpoints.sms_inbox) if settings.sms_url else f"{endpoints.sms_inbox}/messages")
-    row(made, "Ray dashboard", f"{endpoints.ray_dashboard} (sign in with the token that `ray get-auth-token` prints)")
+    row(
+        made,
+        "Ray dashboard",
+        f"{endpoints.ray_dashboard} (sign in with the token that `{_ray()} get-auth-token` prints)",
+    )
+    row(made, "Ray actors", f"RAY_AUTH_MODE=token {_ray()} list actors --detail")
     row(made, "Keys", settings.data_path / "keys.json")
     screen().print("[bold green]ready[/]", made, sep="\n")
+
+
+def _ray() -> Path:
+    """Ray's own command, as it is called from here."""
+    ray = Path(sys.executable).with_name("ray")
+    return ray.relative_to(Path.cwd()) if ray.is_relative_to(Path.cwd()) else ray
 
 
 def _run(context: Context, role: Role, *needed: str) -> None:
