@@ -199,7 +199,11 @@ class SmsSender:
             RefusedError: never try again.
         """
         body = self._open(message)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "Idempotency-Key": message.message_id,
+        }
         try:
             async with (
                 asyncio.timeout(SEND_SECONDS_MAX),

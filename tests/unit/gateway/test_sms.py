@@ -1,0 +1,343 @@
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+
+from gateway import sms
+from gateway.bridge_settings import BridgeSettings
+from gateway.sms import AT_ONCE_MAX, GIVE_UP_MS, RETRY_MS_MAX, SmsSender, pause_ms
+from ledger.identifiers import certificate_entity
+from persistence.errors import StorageUnavailableError
+from persistence.log import Batch, QueuedMessage
+from persistence.memory import MemoryLog
+from persistence.vault import RECIPIENT, SMS, Sms, Vault
+
+NOON = 1_795_500_000_000
+PHONE, TEXT = "+79990000001", "CVC 4821"
+URL = "https://sms.example/send?token=hidden"
+VAULT = Vault.generate()
+
+Answer = httpx.Response | Exception
+
+
+def reply(status: int, text: str = "", **headers: str) -> httpx.Response:
+    """An answer that is read from the connection, as a real one is."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=named, stream=httpx.ByteStream(text.encode()))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class FlakyLog(MemoryLog):
+    """A log that is away as often as it is told."""
+
+    away = 0
+
+    async def messages_due(self, now: int, limit: int = 1_000) -> list[QueuedMessage]:
+        self._answer()
+        return await super().messages_due(now, limit)
+
+    async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
+        self._answer()
+        await super().message_settle(message, failure)
+
+    def _answer(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise StorageUnavailableError("away")
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.log = FlakyLog()
+        self.requests: list[httpx.Request] = []
+        self.answer: Callable[[httpx.Request], Answer] = lambda _: reply(202)
+        self.sender: SmsSender | None = None
+
+    async def queue(self, number: int = 1, sealed: bytes | None = None) -> QueuedMessage:
+        if sealed is None:
+            sealed = VAULT.seal(msgspec.json.encode(Sms(to=PHONE, text=TEXT)), SMS)
+        message = QueuedMessage(f"sms_{number}", certificate_entity("GC-00000001"), sealed, NOON, NOON)
+        assert await self.log.append(Batch(messages=(message,))) is None
+        return message
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def running(self, handle: object = None) -> AsyncIterator[SmsSender]:
+        settings = BridgeSettings(bootstrap="127.0.0.1:1", sms_url=URL)
+        transport = httpx.MockTransport(handle or self.handle)  # type: ignore[arg-type]
+        stop = asyncio.Event()
+        async with httpx.AsyncClient(transport=transport) as client:
+            sender = SmsSender(self.log, VAULT, settings, self.clock, client)
+            task = asyncio.create_task(sender.run(stop))
+            try:
+                yield sender
+            finally:
+                stop.set()
+                async with asyncio.timeout(10):
+                    await task
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(sms, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(sms, "STORAGE_SECONDS", 0.0)
+    return Stage()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is looked at sets no event
+            await asyncio.sleep(0)
+
+
+async def test_the_request_is_as_the_gateway_expects_it(stage: Stage) -> None:
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["accepted"])
+
+    (request,) = stage.requests
+    assert (request.method, str(request.url)) == ("POST", URL)
+    assert json.loads(request.content) == {"messageId": "sms_1", "to": PHONE, "text": TEXT}
+    assert request.headers["idempotency-key"] == "sms_1"
+    assert request.headers["content-type"] == "application/json"
+    assert await stage.log.messages_waiting() == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])
+async def test_a_client_error_is_final(stage: Stage, status: int) -> None:
+    stage.answer = lambda _: reply(status, text=f"no such number {PHONE}")
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["givenUp"])
+        assert sender.ready()
+
+    assert await stage.log.message_failures() == {"sms_1": f"HTTP {status}"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (reply(408), "HTTP 408"),
+        (reply(425), "HTTP 425"),
+        (reply(429), "HTTP 429"),
+        (reply(500), "HTTP 500"),
+        (reply(503), "HTTP 503"),
+        (reply(302, location="https://elsewhere.example/"), "HTTP 302"),
+        (httpx.ConnectError("connection refused"), "ConnectError"),
+        (httpx.ReadTimeout("too slow"), "ReadTimeout"),
+        (httpx.RemoteProtocolError("broken"), "RemoteProtocolError"),
+        (httpx.InvalidURL("broken"), "InvalidURL"),
+    ],
+)
+async def test_what_passes_is_tried_again(stage: Stage, answer: Answer, reason: str) -> None:
+    stage.answer = lambda _: answer
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"])
+        assert not sender.ready()
+        assert sender.report()["lastError"] == reason
+        assert len(stage.requests) == 1
+        stage.answer = lambda _: reply(202)
+        stage.clock.now += 1_000
+        await until(lambda: sender.report()["accepted"])
+        assert sender.ready()
+
+    assert {request.headers["idempotency-key"] for request in stage.requests} == {"sms_1"}
+    assert await stage.log.message_failures() == {}
+
+
+async def test_a_gateway_that_says_when_to_come_back_is_left_alone_until_then(stage: Stage) -> None:
+    stage.answer = lambda _: reply(503, retry_after="120")
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"])
+
+    assert await stage.log.messages_due(NOON + 119_999) == []
+    assert len(await stage.log.messages_due(NOON + 120_000)) == 1
+
+
+@pytest.mark.parametrize("said", ["soon", "-5", "99999999999", "Wed, 21 Oct 2026 07:28:00 GMT"])
+async def test_a_senseless_time_to_come_back_is_passed_over(stage: Stage, said: str) -> None:
+    stage.answer = lambda _: reply(503, retry_after=said)
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"])
+
+    assert len(await stage.log.messages_due(NOON + 1_000)) == 1
+
+
+async def test_after_24_hours_a_message_is_given_up(stage: Stage) -> None:
+    stage.answer = lambda _: reply(500)
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"] == 1)
+        stage.clock.now = NOON + GIVE_UP_MS - 1
+        await until(lambda: sender.report()["retried"] == 2)
+        assert await stage.log.message_failures() == {}
+        stage.clock.now = NOON + GIVE_UP_MS
+        await until(lambda: sender.report()["givenUp"])
+
+    assert await stage.log.message_failures() == {"sms_1": "not taken within 24 h, at last: HTTP 500"}
+    assert await stage.log.messages_waiting() == 0
+
+
+async def test_a_message_whose_seal_is_broken_is_given_up(stage: Stage) -> None:
+    await stage.queue(1, b"\x01 nothing that was ever sealed")
+    await stage.queue(2, VAULT.seal(b"{}", RECIPIENT))
+    await stage.queue(3, VAULT.seal(b"{}", SMS))
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["givenUp"] == 3)
+
+    assert stage.requests == []
+    assert {reason.partition(":")[0] for reason in (await stage.log.message_failures()).values()} == {
+        "cannot be opened"
+    }
+
+
+async def test_nothing_private_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="gateway")
+    answers: list[Answer] = [
+        httpx.ConnectError(f"cannot reach {URL}"),
+        reply(500, text=f"{PHONE} {TEXT}"),
+        reply(400, text=f"{PHONE} {TEXT}"),
+    ]
+    stage.answer = lambda _: answers.pop(0)
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"] == 1)
+        stage.clock.now += RETRY_MS_MAX
+        await until(lambda: sender.report()["retried"] == 2)
+        stage.clock.now += RETRY_MS_MAX
+        await until(lambda: sender.report()["givenUp"])
+
+    for private in (PHONE, TEXT, "hidden", "sms.example"):
+        assert private not in caplog.text
+        assert private not in str(await stage.log.message_failures())
+        assert private not in str(sender.report())
+        assert private not in repr(sms.Outgoing(message_id="sms_1", to=PHONE, text=TEXT))
+        assert private not in repr(BridgeSettings(bootstrap="b", sms_url=URL))
+
+
+async def test_a_log_that_does_not_answer_has_the_message_sent_again_under_the_same_key(stage: Stage) -> None:
+    await stage.queue()
+
+    def accept_and_lose_the_log(_: httpx.Request) -> Answer:
+        if len(stage.requests) == 1:
+            stage.log.away = 2
+        return reply(202)
+
+    stage.answer = accept_and_lose_the_log
+    async with stage.running() as sender:
+        await until(lambda: len(stage.requests) == 2)
+        await until(sender.ready)
+
+    assert [request.headers["idempotency-key"] for request in stage.requests] == ["sms_1", "sms_1"]
+    assert await stage.log.messages_waiting() == 0
+
+
+async def test_slow_answers_are_waited_for_side_by_side_and_bounded(stage: Stage) -> None:
+    for number in range(AT_ONCE_MAX + 5):
+        await stage.queue(number)
+    arrived: set[str] = set()
+    gate = asyncio.Event()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        arrived.add(request.headers["idempotency-key"])
+        await gate.wait()
+        return reply(202)
+
+    async with stage.running(handle) as sender:
+        await until(lambda: len(arrived) == AT_ONCE_MAX)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert sender.report()["inFlight"] == AT_ONCE_MAX
+        gate.set()
+        await until(lambda: sender.report()["accepted"] == AT_ONCE_MAX + 5)
+
+    assert len(arrived) == AT_ONCE_MAX + 5
+
+
+async def test_an_answer_without_an_end_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sms, "ANSWER_BYTES_MAX", 10)
+    chunks = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal chunks
+        while True:
+            chunks += 1
+            yield b"1234567"
+
+    stage.answer = lambda _: httpx.Response(202, content=endless())
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["accepted"])
+
+    assert chunks == 2
+
+
+async def test_a_gateway_that_never_answers_is_given_up_on_for_now(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sms, "SEND_SECONDS_MAX", 0.01)
+    await stage.queue()
+
+    async def handle(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with stage.running(handle) as sender:
+        await until(lambda: sender.report()["retried"])
+        assert sender.report()["lastError"] == "TimeoutError"
+
+
+async def test_a_request_that_outlasts_the_stop_leaves_its_message_in_the_log(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sms, "DRAIN_SECONDS_MAX", 0.0)
+    await stage.queue()
+    asked = asyncio.Event()
+
+    async def handle(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with stage.running(handle):
+        await asked.wait()
+
+    assert await stage.log.messages_waiting() == 1
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    for tries in (0, 1, 5, 8, 9, 50, 10_000):
+        longest = min(1_000 * 2**tries, RETRY_MS_MAX)
+        for _ in range(20):
+            assert longest / 2 <= pause_ms(tries) <= longest
