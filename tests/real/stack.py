@@ -51,17 +51,24 @@ def stack_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, 
 
 def processes_of(data_dir: Path) -> dict[int, str]:
     """What runs for a data folder: process ids and command lines, whoever their parents are."""
-    mark = f"\0{MARK}={data_dir}\0".encode()
     found = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         try:
-            if mark in b"\0" + (process / "environ").read_bytes() + b"\0":
+            if _belongs(process, data_dir):
                 found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         except OSError:  # it has ended, or belongs to somebody else
             continue
     return found
+
+
+def _belongs(process: Path, data_dir: Path) -> bool:
+    mark = f"\0{MARK}={data_dir}\0".encode()
+    if mark in b"\0" + (process / "environ").read_bytes() + b"\0":
+        return True
+    # Valkey writes its title over its environment
+    return (process / "cwd").readlink().is_relative_to(data_dir)
 
 
 def ended(data_dir: Path, within_seconds: float = GONE_SECONDS_MAX) -> dict[int, str]:

@@ -1,0 +1,161 @@
+"""Many clients at once, who note all that they were told; faults are made in the middle of what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from msgspec import Struct
+
+from tests.real.caller import Caller
+from tests.real.market import Market, new_code
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.real.stack import RunningStack
+
+CLIENTS: Final = 12
+SELLERS: Final = 2
+HOT_SHARE: Final = 0.5
+AMOUNT_MAX: Final = 900
+SOLD_AMOUNT: Final = 5_000
+DONE_SECONDS_MAX: Final = 45.0
+"""How long whatever was begun may take to come to its end, faults included."""
+
+
+class Told(Struct, frozen=True):
+    """A 2xx that a client got."""
+
+    code: str
+    kind: str
+    identifier: str
+    amount: int
+
+
+class Traffic:
+    """An `async with` block while which clients authorize, capture and void, and shops sell.
+
+    Args:
+        stack: Whom they call.
+        prefix: Of its topics.
+        hot: Codes that half of the calls go to.
+        cold: Codes that the others go to.
+        seed: Of what they do.
+    """
+
+    def __init__(self, stack: RunningStack, prefix: str, hot: list[str], cold: list[str], seed: int) -> None:
+        self._market = Market(stack, prefix)
+        self._callers = [Caller(stack, "pos") for _ in range(CLIENTS)]
+        self._hot, self._cold = hot, cold
+        self._chance = random.Random(seed)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Condition()
+        self.told: list[Told] = []
+        self.sold: list[str] = []
+        self.refused: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._market.__aenter__()
+        work = [self._redeem(caller) for caller in self._callers] + [self._sell() for _ in range(SELLERS)]
+        self._tasks = [asyncio.create_task(one) for one in work]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()
+        try:
+            async with asyncio.timeout(DONE_SECONDS_MAX):
+                results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            for caller in self._callers:
+                await caller.close()
+            await self._market.__aexit__(None, None, None)
+        if kind is None:
+            failures = [result for result in results if isinstance(result, BaseException)]
+            if failures:
+                raise failures[0]
+
+    @property
+    def retried(self) -> int:
+        """Attempts that got no answer, or 503."""
+        return sum(caller.retried for caller in (*self._callers, self._market.shop))
+
+    async def more(self, count: int, within_seconds: float = DONE_SECONDS_MAX) -> None:
+        """Wait until so many more calls have got their 2xx, and until every client that fails has been seen to."""
+        wanted = len(self.told) + count
+        waiting = asyncio.create_task(self._reached(wanted))
+        try:
+            done, _ = await asyncio.wait(
+                [waiting, *self._tasks], timeout=within_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiting.cancel()
+        for task in done:
+            task.result()
+        assert waiting in done, f"{len(self.told) - wanted + count} of {count} calls in {within_seconds:g} s"
+
+    async def _reached(self, wanted: int) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.told) >= wanted)
+
+    async def _redeem(self, caller: Caller) -> None:
+        chance = self._chance
+        while not self._stop.is_set():
+            code = chance.choice(self._hot if chance.random() < HOT_SHARE else self._cold)
+            amount = chance.randint(1, AMOUNT_MAX)
+            body: dict[str, object] = {"purpose": "Redemption", "amount": amount, "currency": "RUB"}
+            hold = await self._have(caller, code, "authorize", body)
+            if hold is None:
+                continue
+            if chance.random() < 0.3:
+                await self._have(caller, code, "void", {"operationId": hold.identifier})
+                continue
+            part = chance.choice((hold.amount, chance.randint(1, hold.amount)))
+            capture = {"authorizationId": hold.identifier, "amount": part, "final": chance.random() < 0.7}
+            taken = await self._have(caller, code, "capture", capture)
+            if taken is not None and chance.random() < 0.4:
+                back = {"operationId": taken.identifier, "amount": chance.randint(1, taken.amount)}
+                await self._have(caller, code, "void", back)
+
+    async def _have(self, caller: Caller, code: str, call: str, body: dict[str, object]) -> Told | None:
+        answer = await caller.post(f"/certificates/{code}/{call}", body)
+        if "certificateCode" not in answer:
+            self.refused.append(answer)
+            assert answer["code"] == "InsufficientFunds", answer  # all else would have been done twice, or not at all
+            return None
+        kind = "Authorize" if call == "authorize" else answer["type"]
+        told = Told(code, kind, answer["authorizationId" if call == "authorize" else "operationId"], answer["amount"])
+        await self._note(told)
+        return told
+
+    async def _note(self, told: Told) -> None:
+        async with self._news:
+            self.told.append(told)
+            self._news.notify_all()
+
+    async def _sell(self) -> None:
+        """Sales whose three messages come in any order."""
+        market = self._market
+        while not self._stop.is_set():
+            code, order_id = new_code(), f"SO-{new_code()}"
+            steps = [
+                market.order({"1": SOLD_AMOUNT}, orderId=order_id),
+                market.pay(order_id, {"1": SOLD_AMOUNT}),
+                self._reserve(code, order_id),
+            ]
+            self._chance.shuffle(steps)
+            for step in steps:
+                await step
+            await market.has_status(code, "Active", within_seconds=DONE_SECONDS_MAX)
+            self.sold.append(code)
+
+    async def _reserve(self, code: str, order_id: str) -> None:
+        answer = await self._market.reserve(code, order_id, "1")
+        assert answer.get("status") in {"Reserved", "Active"}, answer
