@@ -6,6 +6,7 @@ answers in one or more :class:`ReplyFrame`: those that came out of the same roun
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import socket
@@ -31,6 +32,8 @@ TOKEN_BYTES_MAX: Final = 1_024
 """Most that a connection may send before it has shown its token."""
 CONNECT_SECONDS_MAX: Final = 2.0
 """How long a connection may take, and how long it may be open without its token."""
+GOODBYE_SECONDS_MAX: Final = 1.0
+"""How long callers have to take their leave of a shard that is stopping, once they have their answers."""
 _LENGTH_BYTES: Final = 4
 
 _logger = logging.getLogger(__name__)
@@ -111,6 +114,8 @@ class Takes(Protocol):
         ...
 
 
+GOODBYE: Final = ReplyFrame(0, [], turn=False)
+"""The shard is stopping: it answers what it has taken, and the caller sends it no more. Frames of calls begin at 1."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _call_decoder: Final = msgspec.msgpack.Decoder(CallFrame)
 _reply_decoder: Final = msgspec.msgpack.Decoder(ReplyFrame)
@@ -204,22 +209,25 @@ class _Frame:
 class _Served(_Frames):
     """The shard's end of a connection."""
 
-    def __init__(self, takes: Takes, token: bytes | None, connections: "set[_Served]") -> None:
+    def __init__(
+        self, takes: Takes, token: bytes | None, came: Callable[["_Served"], None], went: Callable[["_Served"], None]
+    ) -> None:
         super().__init__()
         self._takes = takes
         self._token = token
-        self._connections = connections
+        self._came = came
+        self._went = went
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._connections.add(self)
+        self._came(self)
         if self._token is not None:
             self.frame_bytes_max = TOKEN_BYTES_MAX
             self._patience = asyncio.get_running_loop().call_later(CONNECT_SECONDS_MAX, self.cut, "it shows no token")
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._went(self)
         if self._patience is not None:
             self._patience.cancel()
 
@@ -269,6 +277,8 @@ class ChannelServer:
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self._connections: set[_Served] = set()
+        self._deserted = asyncio.Event()
+        self._deserted.set()
 
     async def listen_unix(self, path: Path) -> str:
         """Listen on a Unix socket that only this user can reach; gives the address.
@@ -296,23 +306,40 @@ class ChannelServer:
         port = self._server.sockets[0].getsockname()[1]
         return f"tcp:{host}:{port}"
 
-    async def stop_listening(self) -> None:
-        """Take no new connections; those that are there go on. Idempotent."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    async def leave(self) -> None:
+        """Take no new connections, and ask the callers that are there to go elsewhere. Idempotent.
+
+        They keep their connections for as long as they wait for answers.
+        """
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
         if self._path is not None:
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
-            self._path = None
+        for connection in self._connections:
+            connection.reply(GOODBYE)
 
     async def close(self) -> None:
-        """Take no new connections, and end those that are there when they have what was sent to them. Idempotent."""
-        await self.stop_listening()
+        """Leave, give the callers some time to go, and hang up on those that do not. Idempotent."""
+        await self.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS_MAX):
+                await self._deserted.wait()
         for connection in list(self._connections):
             connection.transport.close()
 
     def _connected(self) -> _Served:
-        return _Served(self._takes, self._token, self._connections)
+        return _Served(self._takes, self._token, self._came, self._went)
+
+    def _came(self, connection: _Served) -> None:
+        self._connections.add(connection)
+        self._deserted.clear()
+
+    def _went(self, connection: _Served) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._deserted.set()
 
 
 class Connection(_Frames):

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import ray
 import ray.exceptions
-import ray.util
 
 from actors.host import HostSettings
 from actors.placement import partitions_of, shard_name
-from actors.ray_directory import RayDirectory
+from actors.ray_directory import RayDirectory, actor_names
 from actors.ray_shell import Boot, certificate_starter, channel_token, start_shard
 from actors.reports import ActorReport
 from actors.router import Router
@@ -103,7 +102,7 @@ async def reports(settings: ActorSettings, names: Sequence[str] | None = None) -
         names: whom to ask; all of the namespace if not given.
     """
     if names is None:
-        names = sorted(await asyncio.to_thread(ray.util.list_named_actors))
+        names = sorted(await asyncio.to_thread(actor_names, settings.namespace))
     return list(await asyncio.gather(*(_report(name, settings) for name in names)))
 
 
@@ -112,7 +111,7 @@ async def stop_actors(settings: ActorSettings) -> None:
 
     One that does not finish in time is ended all the same: what it has acknowledged is in the log.
     """
-    names = await asyncio.to_thread(ray.util.list_named_actors)
+    names = await asyncio.to_thread(actor_names, settings.namespace)
     for group in ([name for name in names if name.startswith(BRIDGE_PREFIX)], names):
         await asyncio.gather(*(_stop(name, settings) for name in group))
 

@@ -130,8 +130,7 @@ class ShardHost:
                 self.started.clear()
                 for task in helpers:
                     task.cancel()
-                # a caller that finds nobody here looks for whoever takes our place
-                await server.stop_listening()
+                await server.leave()
                 await self._finish(shard, rounds)
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from typing import Final, Protocol
 
-from actors.channel import FRAME_BYTES_MAX, Call, Connection, ReplyFrame, connect, encode_calls
+from actors.channel import FRAME_BYTES_MAX, GOODBYE, Call, Connection, ReplyFrame, connect, encode_calls
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.settings import ActorSettings
 from ledger.answers import Answer
@@ -211,6 +211,9 @@ class Lane:
             del waiting[half:]
 
     def _replied(self, connection: Connection, replies: ReplyFrame) -> None:
+        if replies.frame == GOODBYE.frame:
+            self._detach(connection)
+            return
         sent = self._sent.get(replies.frame)  # none: the deadline of all its calls has passed
         if sent is not None:
             refused: list[_Waiting] = []
@@ -221,7 +224,9 @@ class Lane:
                 elif item is not None:
                     item.settle(reply.outcome)
             if refused:
-                self._redirect(refused, connection)
+                # the actor is stopping: what it did not take goes to whoever takes its place
+                self._queue.extendleft(reversed(refused))
+                self._detach(connection)
             if not sent.open:
                 self._ended(replies.frame)
         if replies.turn and replies.frame == self._out:
@@ -230,21 +235,21 @@ class Lane:
 
     def _ended(self, number: int) -> None:
         """All calls of a frame have their outcome."""
-        connection = self._sent.pop(number).connection
-        replaced = connection is not self._connection
-        if replaced and all(other.connection is not connection for other in self._sent.values()):
-            connection.transport.close()
+        self._retire(self._sent.pop(number).connection)
 
-    def _redirect(self, refused: list[_Waiting], connection: Connection) -> None:
-        """The actor is stopping: what it did not take goes to whoever takes its place.
-
-        The connection stays open for what the actor has yet to answer.
-        """
-        self._queue.extendleft(reversed(refused))
+    def _detach(self, connection: Connection) -> None:
+        """Send nothing more over a connection; it stays open for what the actor has yet to answer."""
         if connection is self._connection:
             self._connection = None
             self._out = 0
+        self._retire(connection)
+        if self._queue and self._connection is None:
             self._reconnect(RECONNECT_SECONDS_MIN)
+
+    def _retire(self, connection: Connection) -> None:
+        """Hang up if nothing is to come over this connection any more."""
+        if connection is not self._connection and all(one.connection is not connection for one in self._sent.values()):
+            connection.transport.close()
 
     def _cut(self, connection: Connection | None) -> None:
         if connection is not None:

@@ -86,9 +86,16 @@ class RayDirectory:
         return time.monotonic() - self._listed_at < AWAKE_SECONDS
 
     def _list(self) -> set[str]:
-        return {name for name in ray.util.list_named_actors() if name.startswith(DEDICATED)}
+        return {name for name in actor_names(self._settings.namespace) if name.startswith(DEDICATED)}
 
     def _find(self, name: str) -> Any:  # noqa: ANN401 - Ray's handles have no useful type
         if name.startswith(DEDICATED):
             return self._start(name)
         return ray.get_actor(name, namespace=self._settings.namespace)
+
+
+def actor_names(namespace: str) -> list[str]:
+    """Names of the actors of a namespace that run, restart or start; whatever namespace this process has joined."""
+    return [
+        str(row["name"]) for row in ray.util.list_named_actors(all_namespaces=True) if row["namespace"] == namespace
+    ]

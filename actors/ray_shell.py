@@ -42,12 +42,10 @@ class ShardActor:
         """Start serving on the actor's own loop; Ray calls this again at every restart."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         self._boot = boot
-        vault = Vault.load(Path(boot.storage.secrets_path))
+        self._vault = Vault.load(Path(boot.storage.secrets_path))
         directory = RayDirectory(boot.host.actors, boot.partitions, certificate_starter(boot))
         host = replace(boot.host, actors=reachable(boot.host.actors))
-        self._host = ShardHost(
-            host, lambda: RedisLog.open(boot.storage), vault, directory, channel_token(boot.host.actors)
-        )
+        self._host = ShardHost(host, self._open_log, self._vault, directory, channel_token(boot.host.actors))
         self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.host.name)
 
     def __repr__(self) -> str:
@@ -66,12 +64,22 @@ class ShardActor:
 
     async def report(self) -> ActorReport:
         """What the shard holds and does."""
-        return self._host.report()
+        return replace(self._host.report(), node=ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
     async def stop(self) -> None:
         """Finish what is under way and serve no more."""
         self._host.stop()
         await asyncio.shield(self._task)
+
+    async def _open_log(self) -> RedisLog:
+        log = await RedisLog.open(self._boot.storage)
+        try:
+            # with another pepper than the gateways' no CVC that is made here would ever be right
+            await log.bind_vault(self._vault.fingerprint)
+        except BaseException:
+            await log.close()
+            raise
+        return log
 
     async def _run(self) -> None:
         try:

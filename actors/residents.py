@@ -42,6 +42,9 @@ class Residents:
     def __contains__(self, entity: str) -> bool:
         return entity in self._held
 
+    def __getitem__(self, entity: str) -> Resident:
+        return self._held[entity]
+
     def get(self, entity: str) -> Resident | None:
         """The entity, if it is in memory."""
         return self._held.get(entity)

@@ -105,11 +105,7 @@ class Round:
             return False
         draft = self.drafts.get(work.entity)
         if draft is None:
-            resident = self._residents.get(work.entity)
-            if resident is None:
-                message = f"{work.entity} is not resident"
-                raise LookupError(message)
-            draft = self.drafts[work.entity] = Draft(resident)
+            draft = self.drafts[work.entity] = Draft(self._residents[work.entity])
         mark, published, sent = draft.mark, len(self._outbox), len(self._messages)
         try:
             answer, pointer = self._answer(draft, work)

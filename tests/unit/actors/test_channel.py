@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from actors import channel
-from actors.channel import Call, CallFrame, ChannelServer, Connection, ReplyFrame, connect, encode_calls
+from actors.channel import GOODBYE, Call, CallFrame, ChannelServer, Connection, ReplyFrame, connect, encode_calls
 from actors.errors import LeavingError, OutcomeUnknownError, OverloadedError
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, Look
@@ -32,6 +32,7 @@ class Caller:
         self.came = asyncio.Event()
         self.ended = asyncio.Event()
         self.connection: Connection | None = None
+        self.polite = True
 
     async def connect(self, address: str, token: bytes | None = TOKEN) -> None:
         self.connection = await connect(address, token, self._replied, self._lost)
@@ -50,7 +51,10 @@ class Caller:
         self.came.clear()
         return self.frames[-1]
 
-    def _replied(self, _: Connection, frame: ReplyFrame) -> None:
+    def _replied(self, connection: Connection, frame: ReplyFrame) -> None:
+        if frame == GOODBYE and self.polite:
+            connection.transport.close()
+            return
         self.frames.append(frame)
         self.came.set()
 
@@ -325,20 +329,37 @@ async def test_a_listener_that_closes_sends_what_it_has_and_hangs_up(
         await Caller().connect(address)
 
 
-async def test_who_stops_listening_goes_on_with_who_is_there(
+async def test_who_leaves_says_goodbye_and_answers_what_it_is_asked_until_the_caller_has_gone(
     actor: ScriptedActor, caller: Caller, tmp_path: Path
 ) -> None:
     address = await listening(actor, tmp_path)
+    caller.polite = False
     await caller.connect(address)
     caller.send(LOOK)
     await caller.reply()
 
-    await actor.server.stop_listening()
-    caller.send(LOOK)
+    await actor.server.leave()
+    caller.send(LOOK, frame=2)
+    await until(lambda: len(caller.frames) == 3)
 
-    assert len((await caller.reply()).replies) == 1
+    assert caller.frames[1] == GOODBYE
+    assert caller.frames[2].frame == 2
     with pytest.raises(OSError, match=r"(?i)no such file"):
         await Caller().connect(address)
+
+
+async def test_who_does_not_go_is_not_waited_for(
+    actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "GOODBYE_SECONDS_MAX", 0.01)
+    caller.polite = False
+    await caller.connect(await listening(actor, tmp_path))
+    caller.send(LOOK)
+    await caller.reply()
+
+    await actor.server.close()
+
+    await caller.ended.wait()
 
 
 async def test_a_connection_that_is_hung_up_at_once_is_none(

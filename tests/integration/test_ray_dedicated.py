@@ -1,0 +1,147 @@
+"""`PLACEMENT=dedicated`: each certificate that is in use has a Ray actor of its own, up to a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actors.errors import ActorError
+from actors.settings import ActorSettings
+from ledger.commands import SYSTEM, Authorize, Look, Place, PlannedLine, RecordPayment, Sell, Tick
+from tests.integration.ray_traffic import DENOMINATION, RUB, Till, body, history_of, issue, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.real.ray import RayLedger
+
+pytestmark = [pytest.mark.real, pytest.mark.ray]
+
+CODE = "GC-7K2M-9QXA"
+CERTIFICATE = f"c:{CODE}"
+ACTOR = f"certificate:{CODE}"
+
+
+def dedicated(dedicated_max: int = 8, idle_seconds: float = 600.0) -> ActorSettings:
+    return ActorSettings(placement="dedicated", shards=1, dedicated_max=dedicated_max, idle_seconds=idle_seconds)
+
+
+async def test_a_certificate_has_an_actor_of_its_own_and_its_order_does_not(
+    make_ray_ledger: Callable[..., RayLedger],
+) -> None:
+    ledger = make_ray_ledger(dedicated())
+    await ledger.start()
+    recipient = ledger.vault.seal(b'{"phone":"+79990000001"}', "recipient")
+    order = Place(1, False, "OnlineStore", RUB, (PlannedLine("1", 500, recipient),))
+
+    await ledger.router.ask("o:SO-1", order, SYSTEM)
+    await ledger.router.ask(CERTIFICATE, Sell("SO-1", "1"), SYSTEM)
+    await ledger.router.ask("o:SO-1", RecordPayment(1, RUB, 500, 0, True, {"1": 500}), SYSTEM)
+    await until(partial(issued, ledger))
+
+    assert ledger.names == [ACTOR, "orders:00"]
+    report = await ledger.report(ACTOR)
+    assert (report.kind, report.facts["residents"]) == ("certificate", 1)
+    assert (await ledger.report("orders:00")).facts["residents"] == 1
+
+
+async def test_two_gateways_share_the_actor_of_a_certificate(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated())
+    await ledger.start()
+    await issue(ledger.router, CODE)
+    other = await ledger.open_router()
+
+    answers = await asyncio.gather(
+        *(router.ask(CERTIFICATE, Authorize(1, RUB), SYSTEM) for router in (ledger.router, other) * 10)
+    )
+
+    assert {body(answer)["available"] for answer in answers} == set(range(DENOMINATION - 20, DENOMINATION))
+    assert ledger.names == [ACTOR, "orders:00"]
+    assert "conflicts" not in (await ledger.report(ACTOR)).facts
+
+
+async def test_those_beyond_the_bound_live_in_the_shards(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated(dedicated_max=1))
+    await ledger.start()
+    await issue(ledger.router, CODE)
+
+    await issue(ledger.router, "GC-0000-0002")
+
+    assert ledger.names == [ACTOR, "orders:00"]
+    shown = await ledger.router.ask("c:GC-0000-0002", Look(), SYSTEM)
+    assert body(shown)["balance"] == DENOMINATION
+
+
+async def test_an_idle_one_leaves_and_comes_back_when_it_is_asked(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated(idle_seconds=1.0))
+    await ledger.start()
+    await issue(ledger.router, CODE)
+    first = (await ledger.report(ACTOR)).pid
+
+    await until(lambda: ledger.names == ["orders:00"])
+    answer = await ledger.router.ask(CERTIFICATE, Look(), SYSTEM)
+
+    assert body(answer)["balance"] == DENOMINATION
+    assert (await ledger.report(ACTOR)).pid != first
+
+
+async def test_a_timer_wakes_no_actor(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated())
+    await ledger.start()
+
+    await ledger.router.ask(CERTIFICATE, Tick(), SYSTEM)
+
+    assert ledger.names == ["orders:00"]
+
+
+async def test_traffic_goes_on_while_its_actor_leaves_again_and_again(
+    make_ray_ledger: Callable[..., RayLedger],
+) -> None:
+    ledger = make_ray_ledger(dedicated())
+    await ledger.start()
+    await issue(ledger.router, CODE)
+    tills = [Till(number, ledger.router, [CODE]) for number in range(4)]
+    running = [asyncio.create_task(till.run()) for till in tills]
+
+    for _ in range(2):
+        pid = (await ledger.report(ACTOR)).pid
+        ledger.actor(ACTOR).stop.remote()
+        await until(partial(replaced, ledger, pid))
+        for till in tills:
+            till.answered.clear()
+        await asyncio.gather(*(till.answered.wait() for till in tills))
+    for till in tills:
+        till.stop()
+    await asyncio.gather(*running)
+
+    kept = await history_of(ledger.log, [CODE])
+    assert sorted(kept) == sorted(key.encode() for till in tills for key in till.approved.values())
+    assert sum(till.unknown for till in tills) == 0
+
+
+async def test_a_killed_one_comes_back(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated())
+    await ledger.start()
+    await issue(ledger.router, CODE)
+
+    pid = await ledger.signal(ACTOR, signal.SIGKILL)
+    await until(partial(replaced, ledger, pid))
+
+    assert body(await ledger.router.ask(CERTIFICATE, Look(), SYSTEM))["balance"] == DENOMINATION
+
+
+async def issued(ledger: RayLedger) -> bool:
+    return await ledger.log.messages_waiting() == 1
+
+
+async def replaced(ledger: RayLedger, pid: int) -> bool:
+    """Whether the certificate is served by another process."""
+    try:
+        await ledger.router.ask(CERTIFICATE, Look(), SYSTEM)
+    except ActorError:
+        return False
+    return (await ledger.report(ACTOR)).pid not in {0, pid}
