@@ -163,5 +163,6 @@ def _check_unique(field: str, line_ids: list[str]) -> None:
 def _sealed(recipient: IntendedRecipient | None, vault: Vault) -> bytes | None:
     if recipient is None:
         return None
-    known = Recipient(phone=recipient.phone, name=recipient.name, locale=recipient.locale)
+    locale = recipient.locale and recipient.locale.replace("_", "-")  # ru_RU is ru-RU
+    known = Recipient(phone=recipient.phone, name=recipient.name, locale=locale)
     return vault.seal(_encoder.encode(known), RECIPIENT)

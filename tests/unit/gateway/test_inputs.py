@@ -49,7 +49,7 @@ def test_an_order_with_only_what_it_must_have_is_version_1_and_placed() -> None:
 
 
 def test_the_recipient_is_sealed_at_once() -> None:
-    recipient = {"name": "Анна", "phone": "+79990000001", "locale": "ru", "birthday": "unknown to us"}
+    recipient = {"name": "Анна", "phone": "+79990000001", "locale": "ru_RU", "birthday": "unknown to us"}
 
     command = order(certificateLines=[LINE | {"intendedRecipient": recipient}]).command
 
@@ -58,7 +58,7 @@ def test_the_recipient_is_sealed_at_once() -> None:
     assert sealed is not None
     assert b"+7999" not in sealed
     opened = msgspec.json.decode(VAULT.unseal(sealed, RECIPIENT), type=Recipient)
-    assert (opened.name, opened.phone, opened.locale) == ("Анна", "+79990000001", "ru")
+    assert (opened.name, opened.phone, opened.locale) == ("Анна", "+79990000001", "ru-RU")
 
 
 def test_a_cancellation_needs_no_lines() -> None:

@@ -1,0 +1,152 @@
+"""The shells of the bridge, without Ray: what they open, what they tell, and how they end."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from actors.settings import ActorSettings
+from gateway import bridge_actors
+from gateway.bridge_actors import BridgeActor, BridgeBoot, OutboxRelayActor, SmsSenderActor, Worker
+from gateway.bridge_settings import BridgeSettings
+from ledger.policy import DEFAULT_POLICY
+from persistence.errors import StorageUnavailableError
+from persistence.memory import MemoryLog
+from persistence.settings import StorageSettings
+from persistence.vault import Vault
+
+
+class Quiet:
+    """A worker that waits to be stopped, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.running = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self.running.set()
+        if self.failure is not None:
+            raise self.failure
+        await stop.wait()
+
+    def report(self) -> dict[str, int | float | str]:
+        return {"carried": 7}
+
+    def ready(self) -> bool:
+        return True
+
+
+class QuietActor(BridgeActor):
+    kind = "quiet"
+    carries = "nothing"
+    quiet: Quiet
+
+    async def worker(self, log: object, vault: Vault, stack: AsyncExitStack) -> Worker:  # noqa: ARG002
+        return self.quiet
+
+
+class Log(MemoryLog):
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Opened:
+    """Stands in for the log in Redis."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.log = Log()
+        self.refusals = refusals
+
+    async def open(self, _settings: StorageSettings) -> MemoryLog:
+        if self.refusals:
+            self.refusals -= 1
+            raise StorageUnavailableError("still loading")
+        return self.log
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """The actor sets levels for its whole process; they are set back."""
+    names = ("httpx", "aiokafka")
+    levels = [logging.getLogger(name).level for name in names]
+    yield
+    for name, level in zip(names, levels, strict=True):
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    made = Opened()
+    monkeypatch.setattr(bridge_actors, "RedisLog", made)
+    monkeypatch.setattr(bridge_actors, "_REOPEN_SECONDS", 0.0)
+    return made
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> BridgeBoot:
+    path = tmp_path / "secrets.json"
+    Vault.create(path)
+    return BridgeBoot(
+        name="bridge:quiet",
+        bridge=BridgeSettings(bootstrap="127.0.0.1:1", sms_url="http://127.0.0.1:1/"),
+        actors=ActorSettings(),
+        policy=DEFAULT_POLICY,
+        storage=StorageSettings(redis_url="redis://127.0.0.1:1/0", secrets_path=str(path)),
+        partitions=32,
+    )
+
+
+async def test_it_waits_for_the_log_works_and_ends_in_good_order(opened: Opened, boot: BridgeBoot) -> None:
+    opened.refusals = 2
+    QuietActor.quiet = Quiet()
+    actor = QuietActor(boot)
+    starting = await actor.report()
+
+    await QuietActor.quiet.running.wait()
+    alive = await actor.report()
+    await actor.stop()
+
+    assert (starting.state, starting.facts) == ("STARTING", {"ready": 0})
+    assert (alive.name, alive.kind, alive.state) == ("bridge:quiet", "quiet", "ALIVE")
+    assert alive.facts == {"ready": 1, "carried": 7}
+    assert opened.log.closed
+    assert repr(actor) == "bridge:quiet (nothing)"
+
+
+async def test_a_worker_that_dies_takes_its_process_with_it(
+    opened: Opened, boot: BridgeBoot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("gateway.bridge_actors.os._exit", ended.append)
+    monkeypatch.setattr("gateway.bridge_actors.logging.shutdown", lambda: None)
+    QuietActor.quiet = Quiet(ZeroDivisionError())
+
+    actor = QuietActor(boot)
+    await actor.stop()
+
+    assert ended == [1]
+    assert "bridge:quiet failed and starts anew" in caplog.text
+
+
+async def test_loggers_that_would_tell_too_much_are_quiet(opened: Opened, boot: BridgeBoot) -> None:
+    QuietActor.quiet = Quiet()
+    actor = QuietActor(boot)
+    await actor.stop()
+
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize("kind", [OutboxRelayActor, SmsSenderActor])
+async def test_each_actor_makes_its_worker(opened: Opened, boot: BridgeBoot, kind: type[BridgeActor]) -> None:
+    actor = kind(boot)
+    async with asyncio.timeout(10):
+        while (await actor.report()).state != "ALIVE":  # noqa: ASYNC110 - the actor sets no event
+            await asyncio.sleep(0.01)
+    assert "waiting" in (await actor.report()).facts
+
+    await actor.stop()
