@@ -8,8 +8,11 @@ from aiokafka import AIOKafkaConsumer
 
 from gateway.kafka_producer import REQUEST_SECONDS_MAX
 
-SESSION_SECONDS: Final = 10.0
-"""A member of the group that was not heard of for so long loses its partitions."""
+SESSION_SECONDS: Final = 6.0
+"""A member of the group that was not heard of for so long loses its partitions: how long orders and payments wait after
+an inbox was killed. Brokers allow no less unless told to."""
+HEARTBEAT_SECONDS: Final = 1.5
+"""How often a member is heard of."""
 REBALANCE_SECONDS_MAX: Final = 30.0
 """How long the members may take to hand over their partitions."""
 METADATA_SECONDS: Final = 5.0
@@ -38,6 +41,7 @@ def new_consumer(bootstrap: str, group: str | None, client_id: str) -> AIOKafkaC
         metadata_max_age_ms=int(METADATA_SECONDS * 1_000),
         fetch_max_wait_ms=int(FETCH_SECONDS_MAX * 1_000),
         session_timeout_ms=int(SESSION_SECONDS * 1_000),
+        heartbeat_interval_ms=int(HEARTBEAT_SECONDS * 1_000),
         rebalance_timeout_ms=int(REBALANCE_SECONDS_MAX * 1_000),
         # while the ledger is away nothing is polled; another member could do no better
         max_poll_interval_ms=_NEVER_MS,

@@ -101,6 +101,16 @@ class Traffic:
             task.result()
         assert waiting in done, f"{len(self.told) - wanted + count} of {count} calls in {within_seconds:g} s"
 
+    async def another_sale(self, within_seconds: float) -> None:
+        """Wait until one more certificate was sold that nothing was known of before."""
+        before = len(self.sold)
+        try:
+            async with asyncio.timeout(within_seconds), self._news:
+                # those that were begun before may have been nearly done
+                await self._news.wait_for(lambda: len(self.sold) > before + SELLERS)
+        except TimeoutError:
+            raise AssertionError(f"nothing was sold in {within_seconds:g} s") from None
+
     async def _reached(self, wanted: int) -> None:
         async with self._news:
             await self._news.wait_for(lambda: len(self.told) >= wanted)
@@ -154,7 +164,9 @@ class Traffic:
             for step in steps:
                 await step
             await market.has_status(code, "Active", within_seconds=DONE_SECONDS_MAX)
-            self.sold.append(code)
+            async with self._news:
+                self.sold.append(code)
+                self._news.notify_all()
 
     async def _reserve(self, code: str, order_id: str) -> None:
         answer = await self._market.reserve(code, order_id, "1")
