@@ -24,7 +24,7 @@ from ledger.commands import (
 )
 from ledger.identifiers import AUTHORIZATION, OPERATION, certificate_entity, identifier
 from ledger.postings import Account, postings
-from tests.property.plain import MONTH_MS, YEAR_MS, PlainCertificate
+from tests.property.plain import MONTH_MS, YEAR_MS, PlainCapture, PlainCertificate, PlainHold
 from tests.property.world import CVC, World
 
 CODE = "GC-7K2M-9QXA"
@@ -38,9 +38,10 @@ CALLERS = (
     Origin("support", overrides_block=True),
 )
 
-callers = st.sampled_from([*CALLERS, CALLERS[1], CALLERS[1], CALLERS[1]])
+callers = st.sampled_from([*CALLERS, *[CALLERS[1]] * 6])
 amounts = st.integers(1, 300) | st.just(DENOMINATION)
-parts = st.none() | st.integers(1, 300)
+# of what is left: all that there is, a part, and one too many
+parts = st.sampled_from(["all", "half", "every unit", "one too many"])
 pauses = [1, 1_000, 60_000, 60_100]
 long_pauses = [7 * 86_400_000, MONTH_MS - 1, MONTH_MS, YEAR_MS]
 
@@ -67,9 +68,10 @@ class Redemption(RuleBasedStateMachine):
             self.plain.hold(name, caller.client, int(expected), self.world.now + 60_000 + amount)
 
     @precondition(lambda self: len(self.names) > 1)
-    @rule(caller=callers, name=st.data(), amount=parts, final=st.booleans())
-    def capture(self, caller: Origin, name: st.DataObject, amount: int | None, final: bool) -> None:  # noqa: FBT001
+    @rule(caller=callers, name=st.data(), part=parts, final=st.booleans())
+    def capture(self, caller: Origin, name: st.DataObject, part: str, final: bool) -> None:  # noqa: FBT001
         chosen = self.choose(name, self.plain.holds)
+        amount = self.amount(chosen, part)
         expected = self.plain.capture(chosen, caller.client, amount, final=final, own=caller.own_only)
 
         answer = self.tell(Capture(self.names[chosen], amount, final), caller)
@@ -77,9 +79,10 @@ class Redemption(RuleBasedStateMachine):
         if self.same(answer, expected):
             self.plain.take(self.remember(OPERATION, answer), caller.client, int(expected))
 
-    @rule(caller=callers, name=st.data(), amount=parts | st.just(DENOMINATION))
-    def void(self, caller: Origin, name: st.DataObject, amount: int | None) -> None:
+    @rule(caller=callers, name=st.data(), part=parts)
+    def void(self, caller: Origin, name: st.DataObject, part: str) -> None:
         chosen = self.choose(name, self.plain.captures, self.plain.holds)
+        amount = self.amount(chosen, part)
         own, support, now = caller.own_only, caller.overrides_block, self.world.now
         expected = self.plain.void(chosen, caller.client, amount, now, own=own, support=support)
 
@@ -110,6 +113,13 @@ class Redemption(RuleBasedStateMachine):
     @rule(before=st.sampled_from([0, 1, 30_000]))
     def come_to_expiry(self, before: int) -> None:
         self.pass_time(max(self.world.now, self.plain.expires_at - before))
+
+    @precondition(lambda self: len(self.names) > 3)
+    @rule(amount=amounts)
+    def hold_across_the_expiry(self, amount: int) -> None:
+        self.pass_time(max(self.world.now, self.plain.expires_at - 1))
+        self.authorize(CALLERS[1], amount, "RUB", partial=True)
+        self.pass_time(self.world.now + 1)
 
     @precondition(lambda self: self.plain.holds)
     @rule()
@@ -187,11 +197,17 @@ class Redemption(RuleBasedStateMachine):
         self.names[name] = name
         return name
 
+    def amount(self, name: str, part: str) -> int | None:
+        open_things: dict[str, PlainHold | PlainCapture] = {**self.plain.holds, **self.plain.captures}
+        left = open_things[name].left if name in open_things else self.plain.balance
+        return {"all": None, "half": max(1, left // 2), "every unit": left or 1, "one too many": left + 1}[part]
+
     def choose(self, data: st.DataObject, *likely: Iterable[str]) -> str:
-        """One of all names, but rather one of the likely."""
-        choices = [name for names in likely for name in names for _ in range(6)]
-        return data.draw(st.sampled_from([*choices, *self.names]))
+        """One of the likely names as a rule, else one of all."""
+        rather = [name for names in likely for name in names]
+        anyone = not rather or data.draw(st.integers(0, 7)) == 7
+        return data.draw(st.sampled_from([*self.names] if anyone else rather))
 
 
-Redemption.TestCase.settings = settings(max_examples=200, stateful_step_count=60)
+Redemption.TestCase.settings = settings(max_examples=300, stateful_step_count=60)
 TestRedemption = Redemption.TestCase
