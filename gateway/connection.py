@@ -7,6 +7,7 @@ response has to carry.
 
 import asyncio
 from asyncio import TimerHandle, Transport
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar, Final, cast
 
@@ -24,7 +25,7 @@ _HOP_BY_HOP: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 LINGER_SECONDS: Final = 1.0
-"""How long a client that was sent away may go on sending before the connection is closed."""
+"""How long a client that has its answer may go on sending before the connection is closed."""
 
 
 class Stage(Enum):
@@ -46,9 +47,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._messages = 0
         self._timed = (0, Stage.IDLE)
         self._timer: TimerHandle | None = None
-        self._head_bytes = 0  # received since the chunk that the head began in
+        # a bound of the head's length that costs nothing: all that came since it began, with the chunk that it began in
+        self._head_bytes = self._first_chunk_bytes = self._chunk_bytes = 0
         self._fault: ProblemError | None = None
-        self._refused = False
+        self._ended = False
         self._upgrading = False
 
     # --- the connection ----------------------------------------------------------------------------------------------
@@ -56,6 +58,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client is there; it has as long to begin as between two requests."""
         super().connection_made(transport)
+        self._ending = cast("Transport", _Ending(transport, self._end))
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,15 +69,16 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Only a request that begins ends the idle time: line breaks between two do not."""
-        if self._refused:
+        if self._ended:
             return
-        self._head_bytes += len(data)
+        self._chunk_bytes = len(data)
+        self._head_bytes += self._chunk_bytes
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._fault or invalid("", "This is not an HTTP request."))
             return
-        if self._stage is Stage.HEAD and self._is_too_long(len(data)):
+        if self._stage is Stage.HEAD and self._is_too_long():
             self._refuse(self._too_long())
             return
         if self._timed != (self._messages, self._stage):
@@ -107,7 +111,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._messages += 1
         self._stage = Stage.HEAD
-        self._head_bytes = 0
+        self._head_bytes = self._first_chunk_bytes = self._chunk_bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; those behind the body mean nothing here, and are not kept."""
@@ -117,7 +121,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete: the request is answered from here on."""
         parser = self.parser
-        if self._parsed() > self.settings.head_bytes_max:
+        if self._head_bytes > self.settings.head_bytes_max < self._parsed():
             self._fault = self._too_long()
             raise self._fault
         if parser.should_upgrade():
@@ -129,6 +133,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._stage = Stage.BODY
         self._unset_keepalive_if_required()
         super().on_headers_complete()
+        self.cycle.transport = self._ending
 
     def on_message_complete(self) -> None:
         """All of the request has come."""
@@ -157,14 +162,15 @@ class BoundedConnection(HttpToolsProtocol):
             detail = f"The head of the request did not come within {self.settings.receive_seconds:g} s."
             self._refuse(ProblemError(Fault.REQUEST_TIMEOUT, detail))
         elif self.cycle.response_complete:
-            self.transport.close()  # answered long ago, and the body that nobody wants still comes
+            self._end()  # answered long ago, and the body that nobody wants still comes
         else:
             self.cycle.keep_alive = False  # whoever answers it waits for the body no longer either
 
-    def _is_too_long(self, chunk_bytes: int) -> bool:
-        """Whether a head that is not complete is too long already, as far as that can be told at little cost."""
+    def _is_too_long(self) -> bool:
+        """Whether a head that is not complete is too long already."""
         bytes_max = self.settings.head_bytes_max
-        return self._head_bytes > bytes_max or (chunk_bytes > bytes_max and self._parsed() > bytes_max)
+        surely = self._head_bytes - self._first_chunk_bytes
+        return self._head_bytes > bytes_max and (surely > bytes_max or self._parsed() > bytes_max)
 
     def _parsed(self) -> int:
         """Bytes of the head that the parser has told of."""
@@ -195,10 +201,31 @@ class BoundedConnection(HttpToolsProtocol):
         )
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
-        # closed at once, what the client is still sending would have its system throw the answer away
-        self._refused = True
+        self._stage = Stage.HEAD  # there may be more of it
+        self._end()
+
+    def _end(self) -> None:
+        """Close the connection: at once if all of the request has come.
+
+        While a client is still sending, its system would throw the answer away at that. So it may go on for a moment,
+        and what it sends is dropped.
+        """
+        if self._stage is Stage.IDLE:
+            self.transport.close()
+            return
+        self._clock(Stage.IDLE)
+        self._ended = True
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+class _Ending:
+    """The transport as a response knows it, whose end is the connection's to make."""
+
+    def __init__(self, transport: Transport, end: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = end
 
 
 def bounded(settings: GatewaySettings) -> type[asyncio.Protocol]:

@@ -51,7 +51,7 @@ FIELDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "reason": ("Why, as the caller said.", {}),
     "reference": ("The caller's own name for the operation.", {}),
     "reservedUntil": ("When the reservation lapses if nothing was collected; null once activated.", _TIME),
-    "status": ("How it is afterwards.", {"enum": _STATUSES}),
+    "status": ("How it is.", {"enum": _STATUSES}),
     "type": ("What happened.", {}),
     "version": ("Counts the changes of the certificate.", {"minimum": 0}),
     "voidedType": ("What was undone.", {"enum": ["Authorization", "Capture", "Activation"]}),

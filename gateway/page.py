@@ -14,6 +14,7 @@ STYLE: Final = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _BOLD: Final = re.compile(r"\*\*(.+?)\*\*")
 _CODE: Final = re.compile(r"`([^`]+)`")
 _PROBLEM: Final = "application/problem+json"
+_ANYWHERE: Final = frozenset({"NotFound", "MethodNotAllowed"})
 _BASE: Final = "http://127.0.0.1:8080"
 
 
@@ -95,8 +96,9 @@ def _problems(document: dict[str, Any]) -> str:
             given.setdefault(code, []).append(operation["operationId"])
     parts = []
     for code, kind in document["x-problems"].items():
-        links = ", ".join(f'<a href="#{call}">{escape(call)}</a>' for call in given.get(code, ()))
-        where = f"<p>Given by {links}.</p>" if links else "<p>Given for any address.</p>"
+        links = [f'<a href="#{call}">{escape(call)}</a>' for call in given.get(code, ())]
+        anywhere = ["any address"] if code in _ANYWHERE else []
+        where = f"<p>Given by {', '.join(links + anywhere)}.</p>"
         parts.append(
             f'<section class="problem" id="{code}"><h3><span class="status">{kind["status"]}</span> {escape(code)}</h3>'
             f"<p>{escape(kind['title'])}. {_inline(kind['advice'])}</p>{where}</section>"
