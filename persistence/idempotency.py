@@ -7,6 +7,7 @@ for at least 24 hours.
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from ledger.money import DAY_MS, SECOND_MS
@@ -31,6 +32,7 @@ def days_read(now: int) -> tuple[int, int, int]:
     return day, day - 1, day + 1
 
 
+@lru_cache(maxsize=8)
 def day_name(day: int) -> str:
     """``yyyymmdd`` of a day."""
     return f"{datetime.fromtimestamp(0, UTC) + timedelta(days=day):%Y%m%d}"

@@ -47,7 +47,7 @@ class Keys:
         self.messages = [f"{prefix}:{p}:sms" for p in parts]
         self.messages_due = [f"{prefix}:{p}:sms:due" for p in parts]
         self.failures = [f"{prefix}:{p}:sms:failures" for p in parts]
-        self.any_log = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in prefix) + ":*:w:*"
+        self.any_log = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in prefix) + ":[0-9]*:w:*"
         """Pattern that all logs match."""
 
     def entity_of(self, log: str) -> str:

@@ -30,6 +30,7 @@ from persistence.redis_client import Client, Word, connect
 from persistence.redis_errors import answered
 from persistence.redis_keys import Keys
 from persistence.redis_meta import bind_vault, found_or_join
+from persistence.redis_rehearsal import rehearse
 from persistence.redis_scripts import Scripts
 from persistence.settings import StorageSettings
 
@@ -86,6 +87,8 @@ class RedisLog:
         )
         try:
             await checks.require_safe(client, settings.replicas, allow_unsafe=settings.allow_unsafe)
+            scripts = Scripts(client, replicas=0, timeout_seconds=settings.timeout_seconds)
+            await rehearse(client, scripts, settings.prefix, clock())
             partitions = await found_or_join(client, settings.prefix, settings.partitions, clock())
         except BaseException:
             await client.aclose()

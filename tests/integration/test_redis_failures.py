@@ -224,6 +224,7 @@ class Cable:
     def __init__(self, server: RealServer) -> None:
         self._server = server
         self._tasks: set[asyncio.Task[None]] = set()
+        self._near: set[asyncio.StreamWriter] = set()
         self.lose_answers = False
         self.silent = False
         self.blocked = asyncio.Event()
@@ -241,10 +242,16 @@ class Cable:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def cut(self) -> None:
+        """Break all connections at once, with what is under way."""
+        for writer in self._near:
+            writer.transport.abort()
+
     async def _connect(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._near.add(to_near)
         far, to_far = await asyncio.open_connection("127.0.0.1", self._server.port)
         try:
             async with asyncio.TaskGroup() as both:
@@ -256,6 +263,7 @@ class Cable:
             to_near.close()
             to_far.close()
             self._tasks.discard(task)
+            self._near.discard(to_near)
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool) -> None:
         while data := await source.read(65_536):
@@ -392,3 +400,58 @@ async def test_a_server_that_takes_nothing_any_more_is_unavailable(opened: Opene
 
         cable.blocked.clear()
         assert await log.append(Batch((change(),))) is None
+
+
+async def test_a_write_that_is_cancelled_half_way_is_not_finished_by_the_next(
+    opened: Opener, redis_server: RealServer
+) -> None:
+    cable = Cable(redis_server)
+    async with cable.laid() as url:
+        log = await opened(url)
+        await log.append(Batch())
+        cable.blocked.set()
+        append = asyncio.create_task(log.append(Batch((change(size=64_000_000),))))
+        await asyncio.sleep(0.2)  # the line is full by then; nothing tells when
+
+        append.cancel()
+
+        await asyncio.wait([append], timeout=5)
+        assert append.cancelled()
+        cable.blocked.clear()
+        assert (await log.load([ENTITY]))[0].version == 0
+
+
+async def test_a_line_that_breaks_during_a_write_leaves_the_outcome_open(
+    opened: Opener, redis_server: RealServer
+) -> None:
+    cable = Cable(redis_server)
+    async with cable.laid() as url:
+        log = await opened(url)
+        await log.append(Batch())
+        cable.blocked.set()
+        append = asyncio.create_task(log.append(Batch((change(size=64_000_000),))))
+        await asyncio.sleep(0.2)  # the line is full by then; nothing tells when
+
+        cable.cut()
+
+        with pytest.raises(StorageUnavailableError):
+            await append
+        cable.blocked.clear()
+        assert (await log.load([ENTITY]))[0].version == 0
+
+
+async def test_an_append_of_a_user_without_the_rights_is_not_called_refused(
+    opened: Opener, own_redis: RealServer
+) -> None:
+    """Rights can be taken away while the ledger runs: then nobody knows how far the script came."""
+    async with raw(own_redis) as client:
+        await client.acl_setuser("ledger", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
+        log = await opened(own_redis.url.replace("redis://", "redis://ledger:secret@"))
+        await client.acl_setuser("ledger", commands=["-hset"])
+
+        with pytest.raises(StorageUnavailableError):
+            await log.append(Batch((change(),)))
+
+        await client.acl_setuser("ledger", commands=["+hset"])
+    (loaded,) = await log.load([ENTITY])
+    assert loaded.damage is not None  # and it is not served, but told

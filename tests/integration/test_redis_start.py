@@ -140,6 +140,33 @@ async def test_settings_that_a_user_may_not_see_are_refused_with_the_command_tha
     await (await RedisLog.open(StorageSettings(redis_url=url))).close()
 
 
+@pytest.mark.parametrize(
+    "right", ["expire", "set", "del", "rpush", "zrem", "unlink", "incrby", "hdel", "evalsha", "script"]
+)
+async def test_a_user_who_may_not_do_all_that_an_append_does_is_refused_before_one_stops_half_way(
+    own_redis: RealServer, client: redis.asyncio.Redis, right: str
+) -> None:
+    await command(client, "ACL", "SETUSER", "ledger", "on", ">secret", "~*", "&*", "+@all", f"-{right}")
+    url = own_redis.url.replace("redis://", "redis://ledger:secret@")
+
+    with pytest.raises(StorageUnsafeError, match="stop half-way"):
+        await RedisLog.open(StorageSettings(redis_url=url))
+
+    assert await client.dbsize() == 0
+    await command(client, "ACL", "SETUSER", "ledger", "reset", "on", ">secret", "~*", "+@all", "-@admin", "+config|get")
+    log = await RedisLog.open(StorageSettings(redis_url=url))
+    await log.check()
+    await log.close()
+    assert await client.keys() == ["gl:meta"]
+
+
+async def test_a_full_server_is_refused_as_what_it_is(own_redis: RealServer, client: redis.asyncio.Redis) -> None:
+    await client.config_set("maxmemory", "1mb")
+
+    with pytest.raises(StorageRefusedError, match="maxmemory"):
+        await RedisLog.open(settings(own_redis))
+
+
 async def test_a_wrong_password_is_told_in_the_servers_words(
     own_redis: RealServer, client: redis.asyncio.Redis
 ) -> None:

@@ -1,6 +1,7 @@
 """What a proof says of orders beside certificates, and of a log that is written while it is read."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import blake2b
 
 import pytest
 from msgspec.structs import replace
@@ -366,3 +367,15 @@ async def test_an_order_that_is_broken_says_nothing_about_certificates(log: Memo
     await log.append(Batch((Change("o:SO-2", 0, (stored, b"nonsense")),)))
 
     assert {one.entity for one in (await proof(log)).findings} == {"o:SO-2"}
+
+
+async def test_a_well_chained_record_of_a_later_kind_is_told(log: MemoryLog, writer: Writer) -> None:
+    await writer.sell("SO-1", ONE)
+    records = log._records[partition_of(f"c:{ONE}", 4)][f"c:{ONE}"]
+    body = b"\x93\x01\x02\x03"
+    records[-1] = blake2b(records[-2][: codec.LINK_BYTES] + body, digest_size=codec.LINK_BYTES).digest() + body
+
+    found = problems(await proof(log))
+
+    assert [(entity, version) for entity, version, _ in found] == [(f"c:{ONE}", 3)]
+    assert "not a record" in found[0][2]
