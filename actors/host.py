@@ -137,6 +137,11 @@ class ShardHost:
         """Have :meth:`run` come to its end."""
         self._stop.set()
 
+    @property
+    def busy_at(self) -> int:
+        """When there was work last (milliseconds)."""
+        return self._began if self._shard is None else self._shard.idle_since
+
     def report(self) -> ActorReport:
         """What it is doing now."""
         facts: dict[str, int | float | str] = {"uptimeSeconds": (self._clock() - self._began) // 1_000}

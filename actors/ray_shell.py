@@ -12,7 +12,8 @@ import ray.util
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.host import HostSettings, ShardHost
+from actors.garbage import Garbage
+from actors.host import HostSettings, ShardHost, wall_clock
 from actors.ray_directory import RayDirectory
 from actors.reports import ActorReport
 from actors.settings import ActorSettings
@@ -22,6 +23,8 @@ from persistence.vault import Vault
 
 START_SECONDS_MAX: Final = 2.0
 """How long a caller waits for an actor that is still starting before it asks again."""
+TIDY_SECONDS: Final = 1.0
+"""How long a shard has to be without work to count as idle, and how often that is looked at."""
 
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class ShardActor:
         host = replace(boot.host, actors=reachable(boot.host.actors))
         self._host = ShardHost(host, self._open_log, self._vault, directory, channel_token(boot.host.actors))
         self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.host.name)
+        self._tidying = asyncio.get_running_loop().create_task(self._tidy(), name=f"{boot.host.name} garbage")
 
     def __repr__(self) -> str:
         """What the Ray dashboard and ``ray list actors --detail`` show."""
@@ -91,6 +95,13 @@ class ShardActor:
             os._exit(1)
         if self._boot.host.kind == "certificate":
             ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+    async def _tidy(self) -> None:
+        garbage = Garbage(wall_clock)
+        garbage.take_over()
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            garbage.search(idle=wall_clock() - self._host.busy_at > TIDY_SECONDS * 1_000)
 
 
 def reachable(settings: ActorSettings) -> ActorSettings:
