@@ -157,7 +157,7 @@ class BoundedConnection(HttpToolsProtocol):
     def _overdue(self) -> None:
         self._timer = None
         if self.flow.read_paused or self.pipeline:
-            self._clock(self._stage)  # it is we who do not read on
+            self._clock(self._stage)  # it is we who are not there yet
         elif self._stage is Stage.HEAD:
             detail = f"The head of the request did not come within {self.settings.receive_seconds:g} s."
             self._refuse(ProblemError(Fault.REQUEST_TIMEOUT, detail))

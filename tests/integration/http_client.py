@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.server import serve
 from gateway.settings import GatewaySettings
-from tests.unit.gateway.house import House, furnished
+from tests.unit.gateway.house import House, OneShard, furnished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -137,3 +137,15 @@ def post(path: str, body: bytes, *headers: str, client: str = "pos") -> bytes:
 def request(method: str, path: str, *headers: str, client: str) -> bytes:
     lines = (f"{method} {path} HTTP/1.1", "Host: ledger", f"Authorization: Bearer {client}", *headers, "", "")
     return "\r\n".join(lines).encode()
+
+
+def hold_up(ledger: OneShard) -> tuple[asyncio.Event, asyncio.Event]:
+    """Make calls of the ledger wait. Returns an event that is set when one does, and one that lets them all go on."""
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        at_work.set()
+        await go_on.wait()
+
+    ledger.trouble = wait
+    return at_work, go_on
