@@ -23,6 +23,8 @@ from persistence.vault import Vault
 
 START_SECONDS_MAX: Final = 2.0
 """How long a caller waits for an actor that is still starting before it asks again."""
+START_AGAIN_SECONDS: Final = 1.0
+"""What keeps an actor that cannot start (its folder is missing, say) from being started without a pause."""
 TIDY_SECONDS: Final = 1.0
 """How long a shard has to be without work to count as idle, and how often that is looked at."""
 
@@ -91,6 +93,8 @@ class ShardActor:
         except Exception:
             # a shard without its loop would only hold up its callers; Ray starts a new one
             _logger.exception("%s failed and starts anew", self._boot.host.name)
+            if not self._host.started.is_set():
+                await asyncio.sleep(START_AGAIN_SECONDS)
             logging.shutdown()
             os._exit(1)
         if self._boot.host.kind == "certificate":

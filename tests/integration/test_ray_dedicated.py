@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.errors import ActorError
 from actors.settings import ActorSettings
 from ledger.commands import SYSTEM, Authorize, Look, Place, PlannedLine, RecordPayment, Sell, Tick
-from tests.integration.ray_traffic import DENOMINATION, RUB, Till, body, history_of, issue, until
+from tests.integration.ray_traffic import DENOMINATION, RUB, Till, body, history_of, insist, issue, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +37,9 @@ async def test_a_certificate_has_an_actor_of_its_own_and_its_order_does_not(
     recipient = ledger.vault.seal(b'{"phone":"+79990000001"}', "recipient")
     order = Place(1, False, "OnlineStore", RUB, (PlannedLine("1", 500, recipient),))
 
-    await ledger.router.ask("o:SO-1", order, SYSTEM)
-    await ledger.router.ask(CERTIFICATE, Sell("SO-1", "1"), SYSTEM)
-    await ledger.router.ask("o:SO-1", RecordPayment(1, RUB, 500, 0, True, {"1": 500}), SYSTEM)
+    await insist(ledger.router, "o:SO-1", order)
+    await insist(ledger.router, CERTIFICATE, Sell("SO-1", "1"))
+    await insist(ledger.router, "o:SO-1", RecordPayment(1, RUB, 500, 0, True, {"1": 500}))
     await until(partial(issued, ledger))
 
     assert ledger.names == [ACTOR, "orders:00"]
@@ -72,7 +71,7 @@ async def test_those_beyond_the_bound_live_in_the_shards(make_ray_ledger: Callab
     await issue(ledger.router, "GC-0000-0002")
 
     assert ledger.names == [ACTOR, "orders:00"]
-    shown = await ledger.router.ask("c:GC-0000-0002", Look(), SYSTEM)
+    shown = await insist(ledger.router, "c:GC-0000-0002", Look())
     assert body(shown)["balance"] == DENOMINATION
 
 
@@ -83,7 +82,7 @@ async def test_an_idle_one_leaves_and_comes_back_when_it_is_asked(make_ray_ledge
     first = (await ledger.report(ACTOR)).pid
 
     await until(lambda: ledger.names == ["orders:00"])
-    answer = await ledger.router.ask(CERTIFICATE, Look(), SYSTEM)
+    answer = await insist(ledger.router, CERTIFICATE, Look())
 
     assert body(answer)["balance"] == DENOMINATION
     assert (await ledger.report(ACTOR)).pid != first
@@ -93,7 +92,7 @@ async def test_a_timer_wakes_no_actor(make_ray_ledger: Callable[..., RayLedger])
     ledger = make_ray_ledger(dedicated())
     await ledger.start()
 
-    await ledger.router.ask(CERTIFICATE, Tick(), SYSTEM)
+    await insist(ledger.router, CERTIFICATE, Tick())
 
     assert ledger.names == ["orders:00"]
 
@@ -131,7 +130,7 @@ async def test_a_killed_one_comes_back(make_ray_ledger: Callable[..., RayLedger]
     pid = await ledger.signal(ACTOR, signal.SIGKILL)
     await until(partial(replaced, ledger, pid))
 
-    assert body(await ledger.router.ask(CERTIFICATE, Look(), SYSTEM))["balance"] == DENOMINATION
+    assert body(await insist(ledger.router, CERTIFICATE, Look()))["balance"] == DENOMINATION
 
 
 async def issued(ledger: RayLedger) -> bool:
@@ -140,8 +139,5 @@ async def issued(ledger: RayLedger) -> bool:
 
 async def replaced(ledger: RayLedger, pid: int) -> bool:
     """Whether the certificate is served by another process."""
-    try:
-        await ledger.router.ask(CERTIFICATE, Look(), SYSTEM)
-    except ActorError:
-        return False
+    await insist(ledger.router, CERTIFICATE, Look())
     return (await ledger.report(ACTOR)).pid not in {0, pid}
