@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from msgspec import Struct
 
 from gateway.bridge_settings import BridgeSettings
@@ -157,7 +157,7 @@ class DeadLetterDesk:
 
 
 def _desk_error(what: str, error: Exception) -> DeskError:
-    why = "no answer" if isinstance(error, TimeoutError) else str(error) if isinstance(error, KafkaError) else "no way"
+    why = str(error) if isinstance(error, KafkaError) and not isinstance(error, KafkaTimeoutError) else "no answer"
     return DeskError(f"{what}: {why}.")
 
 

@@ -61,7 +61,8 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     _logger.info("a consumer did not stop by itself")
     coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001
     names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
-    tasks = [getattr(coordinator, name, None) for name in names] + [getattr(fetcher, "_fetch_task", None)]
+    tasks = [getattr(coordinator, name, None) for name in names]
+    tasks += [getattr(fetcher, "_fetch_task", None), *getattr(fetcher, "_pending_tasks", ())]
     ending = [stopping, asyncio.ensure_future(consumer._client.close()), *filter(None, tasks)]  # noqa: SLF001
     for task in filter(None, tasks):
         task.cancel()
