@@ -114,7 +114,11 @@ async def test_a_replica_is_refused_with_the_name_of_its_primary(
 
 
 async def test_a_cluster_is_refused(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = RealServer(binary_of("redis"), tmp_path_factory.mktemp("cluster"), ("--cluster-enabled", "yes"))
+    server = RealServer(
+        binary_of("redis"),
+        tmp_path_factory.mktemp("cluster"),
+        ("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
+    )
     request.addfinalizer(server.kill)
     server.start()
 
@@ -246,6 +250,8 @@ async def replica(
     server = RealServer(binary_of(kind), tmp_path_factory.mktemp("replica"))
     try:
         server.start()
+        async with redis.asyncio.Redis.from_url(own_redis.url) as primary:
+            await primary.config_set("repl-diskless-sync-delay", 0)  # or it waits 5 s for more replicas to come
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as connected:
             await command(connected, "REPLICAOF", "127.0.0.1", own_redis.port)
             await until(lambda: in_step(connected))

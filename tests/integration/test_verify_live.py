@@ -14,8 +14,8 @@ from tests.real.redis import RealServer
 
 pytestmark = pytest.mark.real
 
-PROOFS = 5
-CERTIFICATES = 60
+PROOFS = 3
+CERTIFICATES = 30
 
 
 @pytest.fixture
