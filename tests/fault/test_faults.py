@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault.audit import Events, audit
-from tests.fault.traffic import Traffic
+from tests.real.audit import Events, audit
 from tests.real.caller import Caller
 from tests.real.market import Market, create_topics, kafka_settings
 from tests.real.process import free_port
 from tests.real.stack import INBOX, RELAY, SHARD, SMS_SENDER, VALKEY, RunningStack, running
+from tests.real.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ async def test_nothing_is_lost_or_doubled(fault: Callable, kind: str, stack: Run
             await traffic.another_sale(SOLD_SECONDS_MAX)
             await traffic.more(SOME)
         bought = [*codes, *traffic.sold]
-        await audit(market, traffic.told, Events(stack.endpoints.kafka, PREFIX, bought))
+        await audit(market, traffic.told, Events(stack.bootstrap, PREFIX, bought))
 
     proof = await asyncio.to_thread(stack.run, "verify")
     assert proof.returncode == 0, proof.stdout + proof.stderr

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from typing import Any, Final, Protocol
 
 import httpx
-
-if TYPE_CHECKING:
-    from tests.real.stack import RunningStack
 
 ANSWER_SECONDS_MAX: Final = 40.0
 PAUSE_SECONDS: Final = 0.1
@@ -18,18 +16,31 @@ ALLOWED: Final = {"StorageUnavailable", "Overloaded"}
 """The only problems that a client meets because a part of the service is down."""
 
 
+class Service(Protocol):
+    """A running stack, of whatever kind."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Its broker."""
+        ...
+
+    def client(self, role: str) -> httpx.AsyncClient:
+        """A client with the key of a role, to be closed by the caller."""
+        ...
+
+
 class Caller:
     """A client with one role. It has to be closed.
 
     Args:
-        stack: Whom it calls. If that is started again, the next call goes to its new address.
+        stack: Whom it calls.
         role: Whose key it has.
     """
 
-    def __init__(self, stack: RunningStack, role: str) -> None:
+    def __init__(self, stack: Service, role: str) -> None:
         self._http = stack.client(role)
-        self.retried = 0
-        """Attempts that got no answer, or 503."""
+        self.failed: Counter[str] = Counter()
+        """Attempts that got no answer, or 503: by the kind of error, or the code of the problem."""
 
     async def close(self) -> None:
         """Close what is open."""
@@ -52,7 +63,6 @@ class Caller:
                     response = await self._attempt(method, path, body, headers)
                     if response is not None:
                         return response
-                    self.retried += 1
                     await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
             raise AssertionError(f"{method} {path}: no answer in {ANSWER_SECONDS_MAX:g} s") from None
@@ -62,13 +72,15 @@ class Caller:
     ) -> httpx.Response | None:
         try:
             response = await self._http.request(method, path, json=body, headers=headers)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self.failed[type(error).__name__] += 1
             return None  # the outcome is unknown, as after a 503
         if response.status_code < 500:
             return response
         problem = response.json()
         assert response.status_code == UNAVAILABLE, problem
         assert problem["code"] in ALLOWED, problem
+        self.failed[problem["code"]] += 1
         return None
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from examples.topics import DEAD_LETTERS, PAYMENTS, SALES_ORDERS, STATES, TRANSACTIONS, Publisher
-from tests.real.caller import Caller
+from tests.real.caller import Caller, Service
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.real.kafka import RealKafka
-    from tests.real.stack import RunningStack
 
 ACTIVE_SECONDS_MAX: Final = 20.0
 POLL_SECONDS: Final = 0.03
@@ -55,9 +54,9 @@ class Market:
         prefix: Of its topics.
     """
 
-    def __init__(self, stack: RunningStack, prefix: str = "") -> None:
+    def __init__(self, stack: Service, prefix: str = "") -> None:
         self._prefix = prefix
-        self._publisher = Publisher(stack.endpoints.kafka, source="tests")
+        self._publisher = Publisher(stack.bootstrap, source="tests")
         self._ops = Caller(stack, "ops")
         self.shop = Caller(stack, "pos")
 

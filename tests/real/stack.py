@@ -79,6 +79,14 @@ def ended(data_dir: Path, within_seconds: float = GONE_SECONDS_MAX) -> dict[int,
     return left
 
 
+def kill_all(data_dir: Path) -> None:
+    """Kill whatever runs for a data folder, until nothing does."""
+    while found := processes_of(data_dir):
+        for pid in found:
+            _send(pid, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)  # as above
+
+
 class RunningStack:
     """`gift-ledger up`, in a session of its own.
 
@@ -103,6 +111,11 @@ class RunningStack:
     def endpoints(self) -> Endpoints:
         """Where everything is."""
         return Endpoints.read(self.data_dir)
+
+    @property
+    def bootstrap(self) -> str:
+        """Its broker."""
+        return self.endpoints.kafka
 
     @property
     def keys(self) -> dict[str, str]:
@@ -140,10 +153,7 @@ class RunningStack:
     def kill(self) -> None:
         """End all of it at once, as a power cut would."""
         self._process.kill()
-        while found := processes_of(self.data_dir):
-            for pid in found:
-                _send(pid, signal.SIGKILL)
-            time.sleep(POLL_SECONDS)
+        kill_all(self.data_dir)
 
     def processes(self, kind: str = "") -> list[int]:
         """Process ids of the parts of one kind, all parts by default; in no order that means anything."""
@@ -160,12 +170,11 @@ class RunningStack:
         more = {f"GIFT_LEDGER_{name}": value for name, value in (settings or {}).items()}
         return run_program(self.environment | more, *arguments)
 
-    def client(self, role: str = "ops", **headers: str) -> httpx.AsyncClient:
+    def client(self, role: str = "ops") -> httpx.AsyncClient:
         """A client with the key of a role, to be closed by the caller."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.AsyncClient(
             base_url=self.endpoints.http,
-            headers={"Authorization": f"Bearer {self.keys[role]}", **named},
+            headers={"Authorization": f"Bearer {self.keys[role]}"},
             timeout=15.0,
             trust_env=False,
         )

@@ -12,8 +12,8 @@ from examples.topics import STATES, TRANSACTIONS, Feed, Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tests.fault.traffic import Told
     from tests.real.market import Market
+    from tests.real.traffic import Told
 
 EVENTS_SECONDS_MAX: Final = 20.0
 ACKNOWLEDGED: Final = {"Authorize", "Capture", "Void"}

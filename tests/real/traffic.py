@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from msgspec import Struct
 
-from tests.real.caller import Caller
+from tests.real.caller import Caller, Service
 from tests.real.market import Market, new_code
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from tests.real.stack import RunningStack
 
 CLIENTS: Final = 12
 SELLERS: Final = 2
@@ -45,7 +44,7 @@ class Traffic:
         seed: Of what they do.
     """
 
-    def __init__(self, stack: RunningStack, prefix: str, hot: list[str], cold: list[str], seed: int) -> None:
+    def __init__(self, stack: Service, prefix: str, hot: list[str], cold: list[str], seed: int) -> None:
         self._market = Market(stack, prefix)
         self._callers = [Caller(stack, "pos") for _ in range(CLIENTS)]
         self._hot, self._cold = hot, cold
@@ -83,9 +82,9 @@ class Traffic:
                 raise failures[0]
 
     @property
-    def retried(self) -> int:
-        """Attempts that got no answer, or 503."""
-        return sum(caller.retried for caller in (*self._callers, self._market.shop))
+    def failed(self) -> Counter[str]:
+        """Attempts that got no answer, or 503: by the kind of error, or the code of the problem."""
+        return sum((caller.failed for caller in (*self._callers, self._market.shop)), Counter())
 
     async def more(self, count: int, within_seconds: float = DONE_SECONDS_MAX) -> None:
         """Wait until so many more calls have got their 2xx, and until every client that fails has been seen to."""
