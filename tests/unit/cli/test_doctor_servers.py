@@ -1,0 +1,182 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.readiness import Readiness
+from gateway.services import Component, Condition
+from gift_ledger.cli import doctor
+from gift_ledger.cli.probes import FoundLedger, NoGatewayError
+from gift_ledger.sources import SETTINGS
+from persistence.errors import StorageRefusedError, StorageUnavailableError, StorageUnsafeError
+from persistence.vault import Vault
+from tests.unit.cli.stage import ENDPOINTS, NOON, World
+
+TOPICS = {setting.default: 6 for setting in SETTINGS.values() if setting.name.startswith("topic_")}
+from tests.unit.cli.doctor_stage import TOPICS, WELL, Servers, examine
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (StorageUnavailableError("connection refused"), "Start it, or correct redis_url."),
+        (StorageRefusedError("NOAUTH"), "Start it, or correct redis_url."),
+        (StorageUnsafeError("not safe:\n- appendonly is no"), "Change the server's setting, then try again."),
+    ],
+)
+def test_a_redis_that_cannot_be_used_is_a_failure(
+    world: World, servers: Servers, error: Exception, advice: str
+) -> None:
+    servers.ledger = error
+    servers.clock_error = StorageUnavailableError("likewise")
+
+    found = examine(world, 1)
+
+    assert found["redis"]["seen"] == str(error)
+    assert found["redis"]["advice"] == advice
+    assert "clock" not in found
+
+
+def test_a_redis_without_a_ledger_is_a_warning_and_stays_without(world: World, servers: Servers) -> None:
+    servers.ledger = None
+
+    found = examine(world, 0)
+
+    assert found["redis"]["seen"] == "durable; no ledger 'gl' on it yet"
+
+
+def test_secrets_of_another_ledger_are_a_failure(world: World, servers: Servers) -> None:
+    servers.ledger = FoundLedger(vault="0123456789abcdef")
+
+    found = examine(world, 1)
+
+    assert "made with the pepper 0123456789abcdef" in found["secrets"]["seen"]
+
+
+def test_secrets_of_this_ledger_are_in_order(world: World, servers: Servers) -> None:
+    servers.ledger = FoundLedger(vault=Vault.load(world.folder / "data/secrets.json").fingerprint)
+
+    assert examine(world, 0)["secrets"]["level"] == "ok"
+
+
+def test_secrets_that_cannot_be_read_are_said_once(world: World, servers: Servers) -> None:
+    servers.ledger = FoundLedger(vault="0123456789abcdef")
+    (world.folder / "data/secrets.json").write_text("{}")
+
+    found = examine(world, 1)
+
+    assert "is not a secrets file" in found["secrets"]["seen"]
+
+
+def test_messages_that_were_given_up_are_a_warning(filled: World, servers: Servers) -> None:
+    async def give_up() -> None:
+        for message in await filled.log.messages_due(NOON):
+            await filled.log.message_settle(message, "number unknown")
+
+    asyncio.run(give_up())
+
+    assert examine(filled, 0)["sms"]["seen"] == "1 messages were given up"
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "level"),
+    [(0, "ok"), (-300, "ok"), (1_000, "warn"), (-1_000, "warn"), (60_000, "fail"), (-60_000, "fail")],
+)
+def test_clocks_that_differ(world: World, servers: Servers, ahead_ms: int, level: str) -> None:
+    servers.clock_ahead_ms = ahead_ms
+
+    assert examine(world, 1 if level == "fail" else 0)["clock"]["level"] == level
+
+
+def test_topics_that_are_missing_are_a_warning(world: World, servers: Servers) -> None:
+    servers.topics = {name: 1 for name in TOPICS if name not in {"All_Payments", "GiftCertificateState"}}
+
+    assert examine(world, 0)["kafka"]["seen"] == "no topic All_Payments, GiftCertificateState"
+
+
+def test_an_sms_gateway_that_is_away_is_a_failure(world: World, servers: Servers) -> None:
+    servers.silent = {"sms.example"}
+
+    assert examine(world, 1)["sms"]["seen"] == "sms.example:443 does not answer: refused"
+
+
+def test_a_port_of_its_own_is_tried(world: World, servers: Servers) -> None:
+    world.environ["GIFT_LEDGER_SMS_URL"] = "http://sms.example:8090/"
+
+    examine(world, 0)
+
+    assert ("sms.example", 8090, False) in servers.reached
+
+
+def test_a_ray_that_is_away_is_a_failure_and_its_dashboard_a_warning(world: World, servers: Servers) -> None:
+    ENDPOINTS.write(world.folder / "data")
+    servers.silent = {"127.0.0.1"}
+
+    assert examine(world, 0)["dashboard"]["level"] == "warn"
+
+    servers.silent = {"ray.example"}
+    assert examine(world, 1)["ray"]["seen"] == "ray.example:6379 does not answer: refused"
+
+
+@pytest.mark.parametrize(
+    ("condition", "level", "seen"),
+    [
+        (Condition.OK, "ok", "http://127.0.0.1:8080 is ready"),
+        (Condition.DEGRADED, "warn", "is ready, but kafka is degraded (it waits); sms is degraded"),
+        (Condition.DOWN, "fail", "is not ready: kafka is degraded (it waits); sms is degraded"),
+    ],
+)
+def test_what_the_gateway_says_of_itself_is_told(
+    world: World, servers: Servers, condition: Condition, level: str, seen: str
+) -> None:
+    ill = Component(status=Condition.DEGRADED, detail="it waits")
+    parts = {"storage": WELL, "kafka": ill, "sms": replace(ill, detail="")} if level != "ok" else {"storage": WELL}
+    servers.ready = Readiness(condition, parts)
+
+    found = examine(world, 1 if level == "fail" else 0)["gateway"]
+
+    assert found["level"] == level
+    assert found["seen"].endswith(seen)
+
+
+def test_a_stranger_on_the_port_is_a_warning(world: World, servers: Servers) -> None:
+    servers.ready = NoGatewayError("404")
+
+    assert examine(world, 0)["gateway"]["seen"] == "something else answers at http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:81"), ("::1", "http://[::1]:81"), ("10.0.0.5", "http://10.0.0.5:81")],
+)
+def test_the_gateway_is_asked_where_it_would_be(world: World, servers: Servers, host: str, url: str) -> None:
+    world.environ |= {"GIFT_LEDGER_HTTP_HOST": host, "GIFT_LEDGER_HTTP_PORT": "81"}
+
+    examine(world, 0)
+
+    assert servers.asked == [url]
+
+
+def test_a_gateway_on_any_port_is_not_looked_for(world: World, servers: Servers) -> None:
+    world.environ["GIFT_LEDGER_HTTP_PORT"] = "0"
+
+    assert "gateway" not in examine(world, 0)
+
+
+def test_a_server_that_hangs_does_not_hold_up_the_others(
+    world: World, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECK_SECONDS_MAX", 0.05)
+
+    async def hang(_bootstrap: str) -> dict[str, int]:
+        await asyncio.Event().wait()
+        return {}
+
+    world.use(topics=hang)
+
+    found = examine(world, 1)
+
+    assert found["kafka"]["seen"] == "no answer in 0.05 s"
+    assert found["redis"]["level"] == "ok"
+    assert Path(world.environ["GIFT_LEDGER_DATA_DIR"]).exists()
