@@ -1,10 +1,7 @@
 import pytest
 
-from gift_ledger.sources import SETTINGS
-from tests.unit.cli.stage import ENDPOINTS, World
-
-TOPICS = {setting.default: 6 for setting in SETTINGS.values() if setting.name.startswith("topic_")}
 from tests.unit.cli.doctor_stage import Servers, examine
+from tests.unit.cli.stage import ENDPOINTS, World
 
 
 def test_when_all_is_well_every_part_is_ok(world: World, servers: Servers) -> None:

@@ -8,13 +8,10 @@ from gateway.readiness import Readiness
 from gateway.services import Component, Condition
 from gift_ledger.cli import doctor
 from gift_ledger.cli.probes import FoundLedger, NoGatewayError
-from gift_ledger.sources import SETTINGS
 from persistence.errors import StorageRefusedError, StorageUnavailableError, StorageUnsafeError
 from persistence.vault import Vault
-from tests.unit.cli.stage import ENDPOINTS, NOON, World
-
-TOPICS = {setting.default: 6 for setting in SETTINGS.values() if setting.name.startswith("topic_")}
 from tests.unit.cli.doctor_stage import TOPICS, WELL, Servers, examine
+from tests.unit.cli.stage import ENDPOINTS, NOON, World
 
 
 @pytest.mark.parametrize(
