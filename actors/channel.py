@@ -1,32 +1,34 @@
-"""The direct way to a shard: frames of commands over a Unix socket, or TCP with a token between machines.
-
-A frame is its length (4 bytes, little-endian) and a msgpack message. A caller sends a :class:`CallFrame`, and gets its
-answers in one or more :class:`ReplyFrame`: those that came out of the same round together, and each that takes longer
-(sales) when it is there.
-"""
+"""The direct way to a shard: frames of commands over a Unix socket, or TCP with a token between machines."""
 
 import asyncio
 import contextlib
 import hmac
-import logging
-import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from actors import sockets
-from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, OutcomeUnknownError
+from actors.frames import (
+    FRAME_BYTES_MAX,
+    GOODBYE,
+    Bytes,
+    Call,
+    CallFrame,
+    Frames,
+    Reply,
+    ReplyFrame,
+    call_decoder,
+    encoder,
+    reply_decoder,
+    reply_of,
+)
 from actors.work import Done
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin, Sell
 
-FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
-"""A longer frame is no frame of ours; the connection is cut."""
-UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What a peer has not read; beyond it the connection is cut."""
 TOKEN_BYTES_MIN: Final = 16
 TOKEN_BYTES_MAX: Final = 1_024
 """Most that a connection may send before it has shown its token."""
@@ -34,76 +36,6 @@ CONNECT_SECONDS_MAX: Final = 2.0
 """How long a connection may take, and how long it may be open without its token."""
 GOODBYE_SECONDS_MAX: Final = 1.0
 """How long callers have to take their leave of a shard that is stopping, once they have their answers."""
-_LENGTH_BYTES: Final = 4
-
-_logger = logging.getLogger(__name__)
-
-Bytes = bytes | bytearray
-
-
-class Call(Struct, frozen=True, array_like=True):
-    """One command on the wire."""
-
-    entity: str
-    command: AnyCommand
-    origin: Origin
-
-
-class CallFrame(Struct, frozen=True, array_like=True):
-    """Commands that were sent together; ``frame`` numbers the frames of a connection."""
-
-    frame: int
-    calls: list[Call]
-
-
-Failure = Literal["", "leaving", "overloaded", "unknown"]
-
-
-class Reply(Struct, frozen=True, array_like=True):
-    """Outcome of the call at ``position`` of its frame."""
-
-    position: int
-    answer: Answer | None = None
-    failure: Failure = ""
-    detail: str = ""
-
-    @property
-    def outcome(self) -> Answer | ActorError:
-        """The answer, or why there is none."""
-        if self.answer is not None:
-            return self.answer
-        match self.failure:
-            case "leaving":
-                return LeavingError(self.detail)
-            case "overloaded":
-                return OverloadedError(self.detail)
-            case _:
-                return OutcomeUnknownError(self.detail)
-
-
-def _reply(position: int, outcome: Answer | ActorError) -> Reply:
-    failure: Failure
-    match outcome:
-        case Answer():
-            return Reply(position, outcome)
-        case LeavingError():
-            failure = "leaving"
-        case OverloadedError():
-            failure = "overloaded"
-        case _:
-            failure = "unknown"
-    return Reply(position, None, failure, outcome.detail)
-
-
-class ReplyFrame(Struct, frozen=True, array_like=True):
-    """Outcomes of some calls of a frame, each once.
-
-    ``turn``: all that is answered at once has been; the caller may send its next frame. Each frame gets one such reply.
-    """
-
-    frame: int
-    replies: list[Reply]
-    turn: bool
 
 
 class Takes(Protocol):
@@ -112,68 +44,6 @@ class Takes(Protocol):
     def __call__(self, entity: str, command: AnyCommand, origin: Origin, done: Done) -> None:
         """Take one command; ``done`` is called once with its outcome."""
         ...
-
-
-GOODBYE: Final = ReplyFrame(0, [], turn=False)
-"""The shard is stopping: it answers what it has taken, and the caller sends it no more. Frames of calls begin at 1."""
-_encoder: Final = msgspec.msgpack.Encoder()
-_call_decoder: Final = msgspec.msgpack.Decoder(CallFrame)
-_reply_decoder: Final = msgspec.msgpack.Decoder(ReplyFrame)
-
-
-class _Frames(asyncio.Protocol):
-    """Cuts the byte stream into frames."""
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.frame_bytes_max = FRAME_BYTES_MAX
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # no isinstance: the transports of uvloop, which Ray runs actors on, are none of asyncio's
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
-        own = transport.get_extra_info("socket")
-        if own is not None and own.family != socket.AF_UNIX:
-            # a machine that is gone says nothing: the kernel finds out
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    def pause_writing(self) -> None:
-        """The peer has stopped reading; waiting for it would only fill the memory."""
-        self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        # a connection that was cut in one frame does nothing of what follows it
-        while len(buffer) - start >= _LENGTH_BYTES and not self.transport.is_closing():
-            length = int.from_bytes(buffer[start : start + _LENGTH_BYTES], "little")
-            if length > self.frame_bytes_max:
-                self.transport.abort()
-                break
-            end = start + _LENGTH_BYTES + length
-            if len(buffer) < end:
-                break
-            frame = buffer[start + _LENGTH_BYTES : end]
-            start = end
-            self.frame_received(frame)
-        del buffer[:start]
-
-    def frame_received(self, frame: Bytes) -> None:
-        """A whole frame has come."""
-        raise NotImplementedError
-
-    def send(self, frame: bytes) -> None:
-        """Send a frame; on a connection that is gone nothing happens."""
-        if not self.transport.is_closing():
-            self.transport.write(len(frame).to_bytes(_LENGTH_BYTES, "little") + frame)
-
-    def cut(self, reason: str) -> None:
-        """End a connection whose peer does not speak as we do."""
-        _logger.warning("a connection was cut: %s", reason)
-        self.transport.abort()
 
 
 class _Frame:
@@ -194,19 +64,19 @@ class _Frame:
         """What the shard calls with the outcome of one call."""
 
         def take(outcome: Answer | ActorError) -> None:
-            self._ready.append(_reply(position, outcome))
+            self._ready.append(reply_of(position, outcome))
             self._waiting -= 1
             if self._waiting == 0:
                 self._connection.reply(ReplyFrame(self._number, self._ready, turn=True))
                 self._ready = []
 
         def take_late(outcome: Answer | ActorError) -> None:
-            self._connection.reply(ReplyFrame(self._number, [_reply(position, outcome)], turn=False))
+            self._connection.reply(ReplyFrame(self._number, [reply_of(position, outcome)], turn=False))
 
         return take if quick else take_late
 
 
-class _Served(_Frames):
+class _Served(Frames):
     """The shard's end of a connection."""
 
     def __init__(
@@ -236,7 +106,7 @@ class _Served(_Frames):
             self._show(frame, self._token)
             return
         try:
-            calls = _call_decoder.decode(frame)
+            calls = call_decoder.decode(frame)
         except msgspec.MsgspecError as error:
             self.cut(f"a frame cannot be read ({error}); is the caller of another version?")
             return
@@ -247,12 +117,12 @@ class _Served(_Frames):
 
     def reply(self, frame: ReplyFrame) -> None:
         """Send outcomes back, in several frames if one would be too long."""
-        encoded = _encoder.encode(frame)
+        encoded = encoder.encode(frame)
         if len(encoded) <= FRAME_BYTES_MAX:
             self.send(encoded)
         elif len(frame.replies) == 1:
             late = OutcomeUnknownError("The answer is too long to be sent.")
-            self.reply(ReplyFrame(frame.frame, [_reply(frame.replies[0].position, late)], frame.turn))
+            self.reply(ReplyFrame(frame.frame, [reply_of(frame.replies[0].position, late)], frame.turn))
         else:
             half = len(frame.replies) // 2
             self.reply(ReplyFrame(frame.frame, frame.replies[:half], turn=False))
@@ -342,7 +212,7 @@ class ChannelServer:
             self._deserted.set()
 
 
-class Connection(_Frames):
+class Connection(Frames):
     """The caller's end of a connection."""
 
     def __init__(self, replied: "Replied", lost: "Lost") -> None:
@@ -353,7 +223,7 @@ class Connection(_Frames):
     def frame_received(self, frame: Bytes) -> None:
         """Outcomes have come."""
         try:
-            replies = _reply_decoder.decode(frame)
+            replies = reply_decoder.decode(frame)
         except msgspec.MsgspecError as error:
             self.cut(f"a reply cannot be read ({error}); is the shard of another version?")
             return
@@ -370,7 +240,7 @@ Lost = Callable[[Connection], None]
 
 def encode_calls(frame: int, calls: list[Call]) -> bytes:
     """A frame of commands, to be sent over a :class:`Connection`; at most :data:`FRAME_BYTES_MAX` long."""
-    return _encoder.encode(CallFrame(frame, calls))
+    return encoder.encode(CallFrame(frame, calls))
 
 
 async def connect(address: str, token: bytes | None, replied: Replied, lost: Lost) -> Connection:

@@ -9,8 +9,9 @@ import logging
 from collections import deque
 from typing import Final, Protocol
 
-from actors.channel import FRAME_BYTES_MAX, GOODBYE, Call, Connection, ReplyFrame, connect, encode_calls
+from actors.channel import Connection, connect, encode_calls
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
+from actors.frames import FRAME_BYTES_MAX, GOODBYE, Call, ReplyFrame
 from actors.settings import ActorSettings
 from ledger.answers import Answer
 

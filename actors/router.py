@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final, Self
 
-from actors.channel import Call
 from actors.errors import OverloadedError
+from actors.frames import Call
 from actors.lane import Directory, Lane, NoSuchActorError
 from actors.settings import ActorSettings
 from ledger.answers import Answer

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from actors.channel import ChannelServer
+from actors.frames import Call
 from actors.lane import NoSuchActorError
 from ledger.answers import Answer
-from ledger.commands import Sell
+from ledger.commands import SYSTEM, Look, Sell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 TOKEN = b"a token of more than sixteen bytes"
 NAME = "certificates:00"
 SALE = Sell("SO-1", "1")
+TIMEOUT = 5.0
+"""Seconds that a lane of a test waits for an answer."""
 
 
 class Taken:
@@ -95,3 +98,8 @@ async def listening(actor: ScriptedActor, folder: Path, kind: str = "unix") -> s
         return await actor.server.listen_tcp("127.0.0.1")
     actor.server = ChannelServer(actor.take)
     return await actor.server.listen_unix(folder / f"{id(actor)}.sock")
+
+
+def look(entity: str) -> Call:
+    """Return a call for the actor."""
+    return Call(entity, Look(), SYSTEM)

@@ -10,16 +10,20 @@ import pytest
 import ray
 import uvloop
 
+from actors.lane import Lane
+from actors.settings import ActorSettings
+from tests.unit.actors.actor import NAME, TIMEOUT, TOKEN, ScriptedActor, ScriptedDirectory, listening
 from tests.unit.actors.logs import UnreliableLog
-from tests.unit.actors.stage import FakeClock, Stage
+from tests.unit.actors.stage import FakeClock, Stage, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from actors.shard import Shard
 
 
-ON_BOTH_LOOPS = {"test_channel.py", "test_lane.py"}
+ON_BOTH_LOOPS = {"test_channel.py", "test_lane.py", "test_leaving.py"}
 """What touches transports is tested on uvloop as well: Ray runs actors on it, and its transports are its own."""
 
 
@@ -66,3 +70,37 @@ async def shard(stage: Stage, request: pytest.FixtureRequest) -> Shard:
     if request.param == "two shards":
         stage.ledger.orders = await stage.shard()
     return first
+
+
+@pytest.fixture
+async def actor() -> AsyncIterator[ScriptedActor]:
+    """An actor that answers as it is told; it does not listen yet."""
+    actor = ScriptedActor()
+    yield actor
+    await actor.server.close()
+
+
+@pytest.fixture
+async def directory(actor: ScriptedActor, tmp_path: Path) -> ScriptedDirectory:
+    """Knows where `actor` listens."""
+    return ScriptedDirectory(await listening(actor, tmp_path))
+
+
+@pytest.fixture
+async def make_lane(directory: ScriptedDirectory) -> AsyncIterator[Callable[..., Lane]]:
+    made = []
+
+    def make(*, mailbox_max: int = 8_192, batch_max: int = 512) -> Lane:
+        settings = ActorSettings(request_timeout_seconds=TIMEOUT, mailbox_max=mailbox_max, batch_max=batch_max)
+        made.append(Lane(NAME, directory, settings, TOKEN))
+        return made[-1]
+
+    yield make
+    for lane in made:
+        await lane.close()
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("connect ")])
+
+
+@pytest.fixture
+async def lane(make_lane: Callable[..., Lane]) -> Lane:
+    return make_lane()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from actors import channel
-from actors.channel import GOODBYE, Call, CallFrame, ChannelServer, Connection, ReplyFrame, connect, encode_calls
+from actors import channel, frames
+from actors.channel import ChannelServer, Connection, connect, encode_calls
 from actors.errors import LeavingError, OutcomeUnknownError, OverloadedError
+from actors.frames import FRAME_BYTES_MAX, GOODBYE, Call, CallFrame, ReplyFrame
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, Look
 from ledger.refusals import Refusal, Refused
@@ -64,13 +65,6 @@ class Caller:
 
 def framed(data: bytes) -> bytes:
     return len(data).to_bytes(4, "little") + data
-
-
-@pytest.fixture
-async def actor() -> AsyncIterator[ScriptedActor]:
-    actor = ScriptedActor()
-    yield actor
-    await actor.server.close()
 
 
 @pytest.fixture
@@ -227,7 +221,7 @@ async def test_tcp_is_not_opened_without_a_token_that_is_worth_it(token: bytes |
     [
         framed(b"\xc1 is no msgpack"),
         framed(msgspec.msgpack.encode([1, "no calls"])),
-        (channel.FRAME_BYTES_MAX + 1).to_bytes(4, "little"),
+        (FRAME_BYTES_MAX + 1).to_bytes(4, "little"),
     ],
 )
 async def test_who_speaks_otherwise_is_cut(
@@ -281,7 +275,7 @@ async def test_answers_that_are_too_long_together_come_apart(
 async def test_who_does_not_read_is_cut(
     actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "UNREAD_BYTES_MAX", 1_000)
+    monkeypatch.setattr(frames, "UNREAD_BYTES_MAX", 1_000)
     await caller.connect(await listening(actor, tmp_path))
     assert caller.connection is not None
     caller.connection.transport.pause_reading()

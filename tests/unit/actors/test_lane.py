@@ -7,58 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors import channel
 from actors import lane as lanes
-from actors.channel import Call
-from actors.errors import LeavingError, OutcomeUnknownError, OverloadedError
+from actors.errors import OutcomeUnknownError, OverloadedError
+from actors.frames import Call
 from actors.lane import Lane
-from actors.settings import ActorSettings
 from ledger.answers import Answer
-from ledger.commands import SYSTEM, Authorize, Look
-from tests.unit.actors.actor import NAME, SALE, TOKEN, ScriptedActor, ScriptedDirectory, listening
+from ledger.commands import SYSTEM, Authorize
+from tests.unit.actors.actor import SALE, TIMEOUT, ScriptedActor, ScriptedDirectory, listening, look
 from tests.unit.actors.stage import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
-
-TIMEOUT = 5.0
-
-
-def look(entity: str) -> Call:
-    return Call(entity, Look(), SYSTEM)
-
-
-@pytest.fixture
-async def actor() -> AsyncIterator[ScriptedActor]:
-    actor = ScriptedActor()
-    yield actor
-    await actor.server.close()
-
-
-@pytest.fixture
-async def directory(actor: ScriptedActor, tmp_path: Path) -> ScriptedDirectory:
-    return ScriptedDirectory(await listening(actor, tmp_path))
-
-
-@pytest.fixture
-async def make_lane(directory: ScriptedDirectory) -> AsyncIterator[Callable[..., Lane]]:
-    made = []
-
-    def make(*, mailbox_max: int = 8_192, batch_max: int = 512) -> Lane:
-        settings = ActorSettings(request_timeout_seconds=TIMEOUT, mailbox_max=mailbox_max, batch_max=batch_max)
-        made.append(Lane(NAME, directory, settings, TOKEN))
-        return made[-1]
-
-    yield make
-    for lane in made:
-        await lane.close()
-    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("connect ")])
-
-
-@pytest.fixture
-async def lane(make_lane: Callable[..., Lane]) -> Lane:
-    return make_lane()
 
 
 def later(seconds: float = TIMEOUT) -> float:
@@ -104,7 +64,6 @@ async def test_a_frame_is_no_longer_than_the_channel_takes(
     lane: Lane, actor: ScriptedActor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "FRAME_BYTES_MAX", 3_000)
-    monkeypatch.setattr(channel, "FRAME_BYTES_MAX", 3_000)
 
     def call(number: int, size: int) -> Call:
         return Call(f"c:{number}", Authorize(1, "RUB", reference="x" * size), SYSTEM)
@@ -329,82 +288,6 @@ async def test_a_late_answer_goes_to_nobody_else(lane: Lane, actor: ScriptedActo
     assert await waiting == Answer(b"in time")
     with pytest.raises(OutcomeUnknownError):
         await sale
-
-
-async def test_what_a_leaving_actor_did_not_take_goes_to_its_successor(
-    lane: Lane, actor: ScriptedActor, directory: ScriptedDirectory, tmp_path: Path
-) -> None:
-    actor.holds = True
-    sale = lane.put(Call("c:sale", SALE, SYSTEM))
-    await until(lambda: len(actor.taken) == 1)
-    actor.refuses = lambda: LeavingError("stopping")
-    await actor.server.leave()
-    successor = ScriptedActor()
-    directory.place = await listening(successor, tmp_path)
-
-    answers = await asyncio.gather(*(lane.put(look(f"c:{number}")) for number in range(3)))
-    actor.taken[0].done(Answer(b"sold"))
-
-    assert [answer.body for answer in answers] == [b"c:0", b"c:1", b"c:2"]
-    assert successor.entities == ["c:0", "c:1", "c:2"]
-    assert await sale == Answer(b"sold")
-    await until(lambda: not actor.server._connections)  # nothing is left to be said
-    await lane.close()
-    await successor.server.close()
-
-
-async def test_an_idle_lane_takes_its_leave_of_an_actor_that_is_stopping(
-    lane: Lane, actor: ScriptedActor, directory: ScriptedDirectory
-) -> None:
-    await lane.put(look("c:1"))
-
-    await actor.server.leave()
-
-    await until(lambda: not actor.server._connections)
-    assert directory.asked == 1
-
-
-async def test_what_was_sent_before_the_goodbye_is_answered_by_the_old_actor_and_what_comes_after_by_the_new(
-    lane: Lane, actor: ScriptedActor, directory: ScriptedDirectory, tmp_path: Path
-) -> None:
-    actor.holds = True
-    before = lane.put(look("c:1"))
-    await until(lambda: len(actor.taken) == 1)
-    successor = ScriptedActor()
-    directory.place = await listening(successor, tmp_path)
-
-    await actor.server.leave()
-    after = lane.put(look("c:2"))
-    answered_by_the_new = await after
-    actor.answer()
-
-    assert answered_by_the_new == Answer(b"c:2")
-    assert successor.entities == ["c:2"]
-    assert await before == Answer(b"c:1")
-    await until(lambda: not actor.server._connections)
-    await lane.close()
-    await successor.server.close()
-
-
-async def test_a_leaving_actor_that_dies_leaves_unknown_what_it_had_taken(
-    lane: Lane, actor: ScriptedActor, directory: ScriptedDirectory, tmp_path: Path
-) -> None:
-    actor.holds = True
-    sale = lane.put(Call("c:sale", SALE, SYSTEM))
-    await until(lambda: len(actor.taken) == 1)
-    actor.refuses = lambda: LeavingError("stopping")
-    successor = ScriptedActor()
-    directory.place = await listening(successor, tmp_path)
-    await lane.put(look("c:1"))
-
-    for connection in list(actor.server._connections):
-        connection.transport.abort()
-
-    with pytest.raises(OutcomeUnknownError):
-        await sale
-    assert await lane.put(look("c:2")) == Answer(b"c:2")
-    await lane.close()
-    await successor.server.close()
 
 
 async def test_a_lane_that_closes_fails_what_waits(lane: Lane, actor: ScriptedActor) -> None:

@@ -14,27 +14,14 @@ from actors.router import PROBE, Router
 from actors.settings import ActorSettings
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, Look, Sell, Tick
-from tests.unit.actors.actor import NAME, ScriptedActor, ScriptedDirectory, listening
+from tests.unit.actors.actor import NAME, ScriptedActor, ScriptedDirectory
 from tests.unit.actors.logs import Gate
 from tests.unit.actors.stage import CERTIFICATE, ORDER, POS, authorize, body, issue, paid, placed, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.unit.actors.stage import Stage
-
-
-@pytest.fixture
-async def actor() -> AsyncIterator[ScriptedActor]:
-    actor = ScriptedActor()
-    yield actor
-    await actor.server.close()
-
-
-@pytest.fixture
-async def directory(actor: ScriptedActor, tmp_path: Path) -> ScriptedDirectory:
-    return ScriptedDirectory(await listening(actor, tmp_path))
 
 
 async def test_a_question_finds_its_actor_and_comes_back(directory: ScriptedDirectory) -> None:
