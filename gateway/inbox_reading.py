@@ -200,8 +200,9 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
                 async with asyncio.timeout(LOOK_SECONDS_MAX):
                     self.answered = await self._look() and self._joined
             except KAFKA_FAILURES as error:
+                level = logging.WARNING if self.answered else logging.DEBUG  # said once
+                _logger.log(level, "Kafka does not answer the inbox: %r", error)
                 self.answered = False
-                _logger.warning("Kafka does not answer the inbox: %r", error)
             if self._assign and now() >= look_again:
                 await self._look_for_partitions()
                 look_again = now() + METADATA_SECONDS
