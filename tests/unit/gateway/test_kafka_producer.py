@@ -1,0 +1,158 @@
+"""The keeper of the producer, on producers that do as they are told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
+
+from gateway import kafka_producer
+from gateway.kafka_producer import ProducerKeeper
+
+
+class FakeProducer:
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.client = self
+        self.closed = False
+        self.reachable = True
+        self.probes = 0
+
+    async def start(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def force_metadata_update(self) -> bool:
+        self.probes += 1
+        if not self.reachable:
+            raise KafkaConnectionError
+        return True
+
+
+class Stage:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("BACKOFF_SECONDS_MIN", "BACKOFF_SECONDS_MAX", "PROBE_SECONDS"):
+            monkeypatch.setattr(kafka_producer, name, 0.0)
+        self.made: list[FakeProducer] = []
+        self.failures: list[Exception] = []
+        monkeypatch.setattr(kafka_producer, "new_producer", self._new)
+        monkeypatch.setattr(kafka_producer, "close_producer", self._close)
+
+    def _new(self, *_: str) -> FakeProducer:
+        producer = FakeProducer(self.failures.pop(0) if self.failures else None)
+        self.made.append(producer)
+        return producer
+
+    async def _close(self, producer: FakeProducer) -> None:
+        producer.closed = True
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ProducerKeeper]:
+        keeper = ProducerKeeper("127.0.0.1:1", "test")
+        task = asyncio.create_task(keeper.run())
+        try:
+            async with asyncio.timeout(10):
+                yield keeper
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is looked at sets no event
+            await asyncio.sleep(0)
+
+
+async def test_a_broker_that_is_away_at_first_is_tried_until_it_is_there(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.failures = [KafkaConnectionError(), TimeoutError()]
+    async with stage.running() as keeper:
+        async with keeper.delivery() as producer:
+            assert producer is stage.made[2]
+        assert (keeper.started, keeper.reachable) == (1, True)
+
+    assert all(producer.closed for producer in stage.made)
+    assert caplog.text.count("Kafka cannot be reached") == 1
+
+
+async def test_a_producer_that_failed_is_not_used_again(stage: Stage) -> None:
+    async with stage.running() as keeper:
+        with pytest.raises(OutOfOrderSequenceNumber):
+            async with keeper.delivery() as first:
+                raise OutOfOrderSequenceNumber
+        async with keeper.delivery() as second:
+            assert second is not first
+        assert stage.made[0].closed
+        assert keeper.started == 2
+
+
+async def test_when_one_delivery_fails_the_others_do_not_wait_for_a_producer_that_is_gone(stage: Stage) -> None:
+    begun = asyncio.Event()
+
+    async def wait_for_ever(keeper: ProducerKeeper) -> None:
+        async with keeper.delivery():
+            begun.set()
+            await asyncio.Event().wait()
+
+    async with stage.running() as keeper:
+        waiting = asyncio.create_task(wait_for_ever(keeper))
+        await begun.wait()
+        with pytest.raises(KafkaConnectionError):
+            async with keeper.delivery():
+                raise KafkaConnectionError
+        with pytest.raises(TimeoutError):
+            await waiting
+        await until(lambda: keeper.started == 2)
+
+    assert len(stage.made) == 2
+
+
+async def test_a_delivery_that_takes_too_long_costs_the_producer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_producer, "DELIVERY_SECONDS_MAX", 0.01)
+    async with stage.running() as keeper:
+        with pytest.raises(TimeoutError):
+            async with keeper.delivery():
+                await asyncio.Event().wait()
+        await until(lambda: keeper.started == 2)
+
+
+async def test_what_is_no_fault_of_the_broker_leaves_the_producer_alone(stage: Stage) -> None:
+    async with stage.running() as keeper:
+        with pytest.raises(ZeroDivisionError):
+            async with keeper.delivery():
+                raise ZeroDivisionError
+        async with keeper.delivery() as producer:
+            assert producer is stage.made[0]
+
+
+async def test_it_finds_out_whether_the_broker_still_answers(stage: Stage) -> None:
+    async with stage.running() as keeper:
+        await until(lambda: stage.made and stage.made[0].probes)
+        stage.made[0].reachable = False
+        await until(lambda: not keeper.reachable)
+        stage.made[0].reachable = True
+        await until(lambda: keeper.reachable)
+        assert keeper.started == 1
+
+
+async def test_it_can_be_ended_while_it_starts_a_producer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = asyncio.Event()
+
+    async def never(_: FakeProducer) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeProducer, "start", never)
+    async with stage.running() as keeper:
+        await started.wait()
+        assert not keeper.reachable
+
+    assert stage.made[0].closed
