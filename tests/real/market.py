@@ -72,16 +72,10 @@ class Market:
         await self.shop.close()
 
     async def order(self, lines: dict[str, int], *, phone: str = PHONE, **fields: object) -> str:
-        """Publish an order of lines with these denominations; gives its id."""
+        """Publish an order of lines with these denominations; gives its id. Without a phone there is no recipient."""
         order_id = str(fields.get("orderId") or f"SO-{uuid.uuid4().hex[:12]}")
-        planned = [
-            {
-                "orderLineId": line,
-                "plannedDenomination": amount,
-                "intendedRecipient": {"name": "Anna", "phone": phone, "locale": "ru"},
-            }
-            for line, amount in lines.items()
-        ]
+        recipient = {"intendedRecipient": {"name": "Anna", "phone": phone, "locale": "ru"}} if phone else {}
+        planned = [{"orderLineId": line, "plannedDenomination": amount, **recipient} for line, amount in lines.items()]
         event = {"orderId": order_id, "channel": "OnlineStore", "currency": "RUB", "certificateLines": planned}
         await self._publish(SALES_ORDERS, order_id, event | {"occurredAt": "2026-11-24T07:00:00.000Z"} | fields)
         return order_id
@@ -128,6 +122,17 @@ class Market:
         except TimeoutError:
             raise AssertionError(f"{code} is not {' or '.join(statuses)} but: {seen}") from None
         return seen
+
+    async def order_is_known(self, order_id: str, version: int = 1) -> None:
+        """Wait until this version of an order has come."""
+        seen: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(ACTIVE_SECONDS_MAX):
+                while seen.get("orderVersion", 0) < version:
+                    await asyncio.sleep(POLL_SECONDS)
+                    seen = await self._ops.get(f"/orders/{order_id}")
+        except TimeoutError:
+            raise AssertionError(f"{order_id} is not known in version {version}: {seen}") from None
 
     async def certificate(self, code: str) -> dict[str, Any]:
         """The state of a certificate."""
