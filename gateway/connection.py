@@ -58,7 +58,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client is there; it has as long to begin as between two requests."""
         super().connection_made(transport)
-        self._ending = cast("Transport", _Ending(transport, self._end))
+        self._outgoing = _Outgoing(transport, self._end, self.loop)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,6 +66,11 @@ class BoundedConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._clock(Stage.IDLE)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: close once what is under way is answered."""
+        self._outgoing.flush()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Only a request that begins ends the idle time: line breaks between two do not."""
@@ -133,7 +138,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._stage = Stage.BODY
         self._unset_keepalive_if_required()
         super().on_headers_complete()
-        self.cycle.transport = self._ending
+        self.cycle.transport = cast("Transport", self._outgoing)
 
     def on_message_complete(self) -> None:
         """All of the request has come."""
@@ -200,6 +205,7 @@ class BoundedConnection(HttpToolsProtocol):
             CLOSE,
         )
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self._outgoing.flush()
         self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
         self._stage = Stage.HEAD  # there may be more of it
         self._end()
@@ -210,6 +216,7 @@ class BoundedConnection(HttpToolsProtocol):
         While a client is still sending, its system would throw the answer away at that. So it may go on for a moment,
         and what it sends is dropped.
         """
+        self._outgoing.flush()
         if self._stage is Stage.IDLE:
             self.transport.close()
             return
@@ -219,13 +226,35 @@ class BoundedConnection(HttpToolsProtocol):
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
-class _Ending:
-    """The transport as a response knows it, whose end is the connection's to make."""
+class _Outgoing:
+    """The transport as a response knows it, whose end is the connection's to make.
 
-    def __init__(self, transport: Transport, end: Callable[[], None]) -> None:
-        self.write = transport.write
+    Head and body come one after the other and leave together: that is a system call less here, and one wake-up of the
+    client instead of two.
+    """
+
+    def __init__(self, transport: Transport, end: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         self.is_closing = transport.is_closing
-        self.close = end
+        self._write = transport.write
+        self._end = end
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Have ``data`` leave with whatever else is written in this turn of the loop."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            self._write(b"".join(self._held))
+            self._held.clear()
+
+    def close(self) -> None:
+        """The response wants no more of this connection."""
+        self._end()
 
 
 def bounded(settings: GatewaySettings) -> type[asyncio.Protocol]:

@@ -15,6 +15,8 @@ from persistence.keys import KeyStore
 
 SCHEME: Final = b"bearer "
 CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
+RECENT_MAX: Final = 10_000
+"""Headers whose clients are known without hashing the key again, until the keys are read again."""
 _KEY_BYTES_MAX: Final = 256
 
 _logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Keyring:
         self._store = store
         self._settings = settings
         self._clients: dict[bytes, Client] = {}
+        self._recent: dict[bytes, Client] = {}
         self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried_at = float("-inf")
@@ -55,9 +58,14 @@ class Keyring:
 
     def find(self, authorization: bytes | None) -> Client | None:
         """The client, if its key is known right now."""
-        if authorization is None or authorization[:7].lower() != SCHEME or len(authorization) > _KEY_BYTES_MAX:
+        if authorization is None:
             return None
-        return self._clients.get(sha256(authorization[7:].strip()).digest())
+        client = self._recent.get(authorization)
+        if client is None and authorization[:7].lower() == SCHEME and len(authorization) <= _KEY_BYTES_MAX:
+            client = self._clients.get(sha256(authorization[7:].strip()).digest())
+            if client is not None and len(self._recent) < RECENT_MAX:
+                self._recent[authorization] = client
+        return client
 
     async def client(self, authorization: bytes | None) -> Client:
         """The client of the key.
@@ -123,6 +131,7 @@ class Keyring:
             self._failure = type(error).__name__
             if not self._trusted():
                 self._clients = {}
+                self._recent = {}
             return
         clients: dict[bytes, Client] = {}
         for key in keys:
@@ -130,6 +139,7 @@ class Keyring:
             if client is not None:
                 clients[bytes.fromhex(key.key_hash)] = client
         self._clients = clients
+        self._recent = {}
         self._read_at = asyncio.get_running_loop().time()
         self._failure = ""
 

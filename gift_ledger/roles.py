@@ -5,6 +5,7 @@ actors: their roles start what does not run, and then watch. On SIGTERM or SIGIN
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from contextlib import AsyncExitStack
@@ -39,7 +40,9 @@ async def run_gateway(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         services = await open_services(settings, stack)
         http = settings.http()
-        await serve(create_app(services, http), http, stopped_by_signals())
+        app = create_app(services, http)
+        settle_garbage()
+        await serve(app, http, stopped_by_signals())
     return 0
 
 
@@ -125,6 +128,12 @@ def stopped_by_signals(stop: asyncio.Event | None = None) -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def settle_garbage() -> None:
+    """Let Python search for reference cycles in what requests make alone, and not in the modules, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _rest(stop: asyncio.Event) -> None:

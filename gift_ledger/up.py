@@ -24,7 +24,7 @@ from gift_ledger.embedded.folder import locked, make_keys, make_secrets
 from gift_ledger.embedded.ray import EmbeddedRay
 from gift_ledger.embedded.valkey import EmbeddedValkey
 from gift_ledger.endpoints import Endpoints
-from gift_ledger.roles import open_log, open_services, stopped_by_signals
+from gift_ledger.roles import open_log, open_services, settle_garbage, stopped_by_signals
 from gift_ledger.settings import Settings
 
 KEYS_FILE: Final = "keys.json"
@@ -88,7 +88,9 @@ class Stack:
             background = [tasks.create_task(self._announce(listening, endpoints, services, ready), name="ready")]
             if self._valkey is not None:
                 background.append(tasks.create_task(self._valkey.supervise(), name="valkey"))
-            await serve(create_app(services, http), http, self._stop, listens)
+            app = create_app(services, http)
+            settle_garbage()
+            await serve(app, http, self._stop, listens)
             for task in background:
                 task.cancel()
         return self._exit_code
