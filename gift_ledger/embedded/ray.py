@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +16,10 @@ OBJECT_STORE_BYTES: Final = 80_000_000
 """The least that Ray takes; nothing of ours goes through the object store."""
 
 ANSWER_SECONDS_MAX: Final = 1.0
+
+
+class RayStartError(OSError):
+    """The embedded Ray does not start; the message says why."""
 
 
 class EmbeddedRay:
@@ -32,7 +37,12 @@ class EmbeddedRay:
         self.dashboard = ""
 
     async def __aenter__(self) -> Self:
-        """Start it; takes three to five seconds."""
+        """Start it; takes three to five seconds.
+
+        Raises:
+            RayStartError: the port of the dashboard is taken.
+        """
+        self._require_free_port()
         await asyncio.to_thread(self._start)
         return self
 
@@ -40,6 +50,16 @@ class EmbeddedRay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(ray.shutdown)
+
+    def _require_free_port(self) -> None:
+        """Where Ray's own choice is taken it finds another port; any other one was asked for."""
+        if self._dashboard_port == DASHBOARD_PORT:
+            return
+        try:
+            socket.create_server(("127.0.0.1", self._dashboard_port)).close()
+        except OSError as error:
+            taken = f"Ray's dashboard cannot have port {self._dashboard_port}: {error.strerror}."
+            raise RayStartError(f"{taken} Set another dashboard_port.") from error
 
     async def answers(self) -> bool:
         """Whether the cluster is still there.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from gift_ledger.embedded.broker import EmbeddedBroker
 from gift_ledger.embedded.folder import FolderBusyError, locked
+from gift_ledger.embedded.ray import EmbeddedRay, RayStartError
 from gift_ledger.embedded.valkey import EmbeddedValkey, ValkeyError
 from persistence import checks
 from persistence.errors import StorageError
@@ -162,3 +164,11 @@ async def test_the_broker_takes_events_and_gives_them_back() -> None:
 
     assert (got.partition, got.key, got.value) == (sent.partition, b"SO-1001", b"{}")
     assert broker.bootstrap.startswith("127.0.0.1:")
+
+
+async def test_a_dashboard_port_that_is_taken_is_said_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(RayStartError, match=f"cannot have port {port}.*another dashboard_port"):
+            await EmbeddedRay("gift-ledger", port).__aenter__()
