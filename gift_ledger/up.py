@@ -75,6 +75,8 @@ class Stack:
         if self._stop.is_set():
             return 0
         settings = self._settings.at(endpoints)
+        if self._valkey is not None:
+            settings = replace(settings, redis_url=self._valkey.fast_url)
         make_secrets(settings)
         services = await self._start_actors(settings)
         await make_keys(services.keys, settings.data_path / KEYS_FILE, services.clock())
@@ -88,6 +90,8 @@ class Stack:
             background = [tasks.create_task(self._announce(listening, endpoints, services, ready), name="ready")]
             if self._valkey is not None:
                 background.append(tasks.create_task(self._valkey.supervise(), name="valkey"))
+            if self._ray is not None:
+                background.append(tasks.create_task(self._ray.supervise(), name="ray"))
             app = create_app(services, http)
             settle_garbage()
             await serve(app, http, self._stop, listens)
@@ -116,7 +120,8 @@ class Stack:
 
     async def _start_valkey(self) -> str:
         folder = self._settings.data_path / "valkey"
-        self._valkey = await self._closing.enter_async_context(EmbeddedValkey(folder, self._lock))
+        valkey = EmbeddedValkey(folder, self._settings.run_path, self._lock)
+        self._valkey = await self._closing.enter_async_context(valkey)
         return self._valkey.url
 
     async def _start_broker(self) -> str:

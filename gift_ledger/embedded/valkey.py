@@ -35,6 +35,8 @@ _CONFIGURATION: Final = """\
 bind 127.0.0.1
 port {port}
 protected-mode yes
+unixsocket {socket}
+unixsocketperm 600
 requirepass {password}
 appendonly yes
 appendfsync always
@@ -57,17 +59,22 @@ class EmbeddedValkey:
 
     Args:
         directory: of its data; a server started again on it has what the one before had answered.
+        socket_folder: of its Unix socket; short, and for the owner alone.
         lock: file descriptor of the lock of the data folder. The server inherits it, so that the folder stays locked
             for as long as the server lives, whatever becomes of this process.
     """
 
-    def __init__(self, directory: Path, lock: int) -> None:
+    def __init__(self, directory: Path, socket_folder: Path, lock: int) -> None:
         self._directory = directory
+        self._socket = socket_folder / "valkey.sock"
         self._lock = lock
         self._port = free_port()
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self.url: Final = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        """For people and their tools."""
+        self.fast_url: Final = f"unix://:{self._password}@{self._socket}?db=0"
+        """For the service: a Unix socket costs half of what TCP on loopback does."""
         self.restarts = 0
 
     async def __aenter__(self) -> Self:
@@ -77,7 +84,8 @@ class EmbeddedValkey:
             ValkeyError: it does not come up.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = _CONFIGURATION.format(port=self._port, password=self._password)
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = _CONFIGURATION.format(port=self._port, password=self._password, socket=self._socket)
         configuration = self._directory / "valkey.conf"
         configuration.unlink(missing_ok=True)
         with os.fdopen(os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

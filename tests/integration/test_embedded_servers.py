@@ -34,7 +34,7 @@ async def lock(tmp_path: Path) -> AsyncIterator[int]:
 
 
 async def ask(valkey: EmbeddedValkey, *words: str) -> object:
-    client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+    client = connect(valkey.fast_url, connections_max=1, timeout_seconds=2.0)
     try:
         return await answered(client.execute_command(*words))
     finally:
@@ -61,7 +61,7 @@ async def answers_again(client: Client) -> None:
 
 
 async def test_the_valkey_is_one_that_a_ledger_accepts(tmp_path: Path, lock: int) -> None:
-    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
         try:
             found = checks.findings(await checks.look(client))
@@ -72,7 +72,7 @@ async def test_the_valkey_is_one_that_a_ledger_accepts(tmp_path: Path, lock: int
 
 
 async def test_a_valkey_that_is_killed_comes_back_with_what_it_had_answered(tmp_path: Path, lock: int) -> None:
-    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         supervision = asyncio.create_task(valkey.supervise())
         await ask(valkey, "SET", "balance", "150000")
         first = valkey.pid
@@ -89,28 +89,28 @@ async def test_a_valkey_that_is_killed_comes_back_with_what_it_had_answered(tmp_
 
 
 async def test_a_valkey_that_stopped_in_good_order_has_its_data_the_next_time(tmp_path: Path, lock: int) -> None:
-    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         await ask(valkey, "SET", "balance", "150000")
         pid = valkey.pid
 
     assert not runs(pid)
-    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         assert await ask(valkey, "GET", "balance") == b"150000"
 
 
 async def test_a_valkey_that_cannot_start_says_where_to_look(tmp_path: Path, lock: int) -> None:
     folder = tmp_path / "valkey"
-    async with EmbeddedValkey(folder, lock) as valkey:
+    async with EmbeddedValkey(folder, tmp_path / "run", lock) as valkey:
         await ask(valkey, "SET", "balance", "150000")
     for part in (folder / "appendonlydir").iterdir():
         part.write_bytes(b"what is this?" + part.read_bytes())
 
     with pytest.raises(ValkeyError, match=r"valkey\.log says why"):
-        await EmbeddedValkey(folder, lock).__aenter__()
+        await EmbeddedValkey(folder, tmp_path / "run", lock).__aenter__()
 
 
 async def test_nobody_without_the_password_reads_the_valkey(tmp_path: Path, lock: int) -> None:
-    async with EmbeddedValkey(tmp_path / "valkey", lock) as valkey:
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         password = valkey.url.partition("//:")[2].partition("@")[0]
         stranger = connect(valkey.url.replace(f":{password}@", ""), connections_max=1, timeout_seconds=2.0)
         with pytest.raises(StorageError, match="Authentication required"):
@@ -136,7 +136,7 @@ async def test_the_valkey_dies_with_a_stack_that_is_killed_and_only_then_is_its_
 
         async def main():
             folder = Path(sys.argv[1])
-            async with locked(folder) as lock, EmbeddedValkey(folder / "valkey", lock) as valkey:
+            async with locked(folder) as lock, EmbeddedValkey(folder / "valkey", folder / "run", lock) as valkey:
                 print(valkey.pid, flush=True)
                 await asyncio.Event().wait()
 
