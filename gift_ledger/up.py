@@ -91,7 +91,7 @@ class Stack:
             if self._valkey is not None:
                 background.append(tasks.create_task(self._valkey.supervise(), name="valkey"))
             if self._ray is not None:
-                background.append(tasks.create_task(self._ray.supervise(), name="ray"))
+                background.append(tasks.create_task(self._ray.supervise(self._stop), name="ray"))
             app = create_app(services, http)
             settle_garbage()
             await serve(app, http, self._stop, listens)

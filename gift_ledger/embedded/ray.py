@@ -16,6 +16,14 @@ OBJECT_STORE_BYTES: Final = 80_000_000
 """The least that Ray takes; nothing of ours goes through the object store."""
 
 ANSWER_SECONDS_MAX: Final = 1.0
+WATCH_SECONDS: Final = 1.0
+"""Between two looks at whether the cluster is still there."""
+MISSED_MAX: Final = 3
+"""Looks in a row that may find nobody: the machine may be busy."""
+
+
+class RayEndedError(OSError):
+    """The embedded Ray has ended by itself."""
 
 
 class RayStartError(OSError):
@@ -61,6 +69,23 @@ class EmbeddedRay:
             taken = f"Ray's dashboard cannot have port {self._dashboard_port}: {error.strerror}."
             raise RayStartError(f"{taken} Set another dashboard_port.") from error
 
+    async def supervise(self, stop: asyncio.Event) -> None:
+        """Watch over the cluster until ``stop`` is set: the signal that sets it may end Ray's processes as well.
+
+        Without the cluster the actors go on for a while, but nobody would start one that dies; and Ray would end this
+        process after a minute, in the middle of whatever it does.
+
+        Raises:
+            RayEndedError: it is gone.
+        """
+        missed = 0
+        while missed < MISSED_MAX and not stop.is_set():
+            await asyncio.sleep(WATCH_SECONDS)
+            there = await self.answers() and await asyncio.to_thread(_has_a_node)
+            missed = 0 if there else missed + 1
+        if not stop.is_set():
+            raise RayEndedError("Ray has ended by itself. Nothing is lost: start the stack again.")
+
     async def answers(self) -> bool:
         """Whether the cluster is still there.
 
@@ -92,3 +117,7 @@ class EmbeddedRay:
         )
         self.address = ray.get_runtime_context().gcs_address
         self.dashboard = f"http://{context.dashboard_url}"
+
+
+def _has_a_node() -> bool:
+    return any(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]

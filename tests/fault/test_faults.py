@@ -13,7 +13,7 @@ from tests.real.audit import Events, audit
 from tests.real.caller import Caller
 from tests.real.market import Market, create_topics, kafka_settings
 from tests.real.process import free_port
-from tests.real.stack import INBOX, RELAY, SHARD, SMS_SENDER, VALKEY, RunningStack, running
+from tests.real.stack import GCS, INBOX, RELAY, SHARD, SMS_SENDER, VALKEY, RunningStack, ended, running
 from tests.real.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ SOLD_SECONDS_MAX = 20.0
 """A killed inbox is missed by the broker only after some seconds."""
 HUNG_SECONDS = 6.0
 """Longer than a call waits for its answer."""
+ENDED_SECONDS_MAX = 30.0
+COULD_NOT_RUN = 2
 SOME = 60
 """Calls that are answered before and after a fault."""
 
@@ -74,6 +76,14 @@ async def kill_everything(stack: RunningStack, _kind: str) -> None:
     await asyncio.to_thread(stack.start)
 
 
+async def end_ray(stack: RunningStack, kind: str) -> None:
+    """Whoever runs the stack is told that it has to be started again, instead of having a lame one."""
+    await kill(stack, kind)
+    assert await asyncio.to_thread(stack.exit_code, ENDED_SECONDS_MAX) == COULD_NOT_RUN
+    assert await asyncio.to_thread(ended, stack.data_dir) == {}
+    await asyncio.to_thread(stack.start)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -84,6 +94,7 @@ async def kill_everything(stack: RunningStack, _kind: str) -> None:
         (kill, SMS_SENDER),
         (hang, SHARD),
         (hang, VALKEY),
+        (end_ray, GCS),
         (kill_everything, ""),
     ],
 )

@@ -32,6 +32,7 @@ RELAY: Final = "ray::OutboxRelayActor"
 INBOX: Final = "ray::KafkaInboxActor"
 SMS_SENDER: Final = "ray::SmsSenderActor"
 VALKEY: Final = "valkey-server"
+GCS: Final = "gcs/gcs_server"
 
 MARK: Final = "GIFT_LEDGER_DATA_DIR"
 """Every process of a stack inherits this variable, and no two stacks have the same value of it."""
@@ -154,6 +155,16 @@ class RunningStack:
         """End all of it at once, as a power cut would."""
         self._process.kill()
         kill_all(self.data_dir)
+
+    def exit_code(self, within_seconds: float) -> int:
+        """Wait until it has ended by itself.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not.
+        """
+        process = self._process._process
+        assert process is not None
+        return process.wait(within_seconds)
 
     def processes(self, kind: str = "") -> list[int]:
         """Process ids of the parts of one kind, all parts by default; in no order that means anything."""
