@@ -5,7 +5,7 @@ The HTTP gateway runs in this process, shards and bridge in Ray actors.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -28,8 +28,12 @@ from gift_ledger.roles import open_log, open_services, settle_garbage, stopped_b
 from gift_ledger.settings import Settings
 
 KEYS_FILE: Final = "keys.json"
+VITAL: Final = ("storage", "shards")
 READY_SECONDS_MAX: Final = 60.0
-"""How long everything may take from listening to working."""
+"""How long what is vital may take from listening to working."""
+CARRYING: Final = ("kafka", "sms")
+CARRYING_SECONDS_MAX: Final = 10.0
+"""How long the bridge is waited for after that: calls are served without it."""
 
 _POLL_SECONDS: Final = 0.05
 
@@ -167,14 +171,18 @@ class Stack:
 
 
 async def _until_well(services: Services) -> None:
-    """Wait until all parts are well. One that stays down does not keep the others from serving: readiness tells it."""
-    try:
-        async with asyncio.timeout(READY_SECONDS_MAX):
-            while True:
-                health = await services.health.health()
-                parts = (health.storage, health.shards, health.kafka, health.sms)
-                if all(part.status is Condition.OK for part in parts):
-                    return
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError:
-        _logger.warning("Not everything is well; `gift-ledger doctor` tells what is not.")
+    """Wait until all parts are well; those that stay down do not keep the others from serving: readiness tells them."""
+    for parts, seconds_max in ((VITAL, READY_SECONDS_MAX), (CARRYING, CARRYING_SECONDS_MAX)):
+        try:
+            async with asyncio.timeout(seconds_max):
+                while True:
+                    if await _are_well(services, parts):
+                        break
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            _logger.warning("%s: not well yet; `gift-ledger doctor` tells what is wrong.", ", ".join(parts))
+
+
+async def _are_well(services: Services, parts: Sequence[str]) -> bool:
+    health = await services.health.health()
+    return all(getattr(health, part).status is Condition.OK for part in parts)

@@ -12,7 +12,6 @@ import redis
 from tests.real.market import Market, new_code
 
 if TYPE_CHECKING:
-
     from tests.real.stack import RunningStack
 
 pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.usefixtures("early_hold")]

@@ -29,13 +29,14 @@ SOME = 20
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
-    """A broker that may be away for long."""
+    """A broker that may be away for long; at first it is."""
     if (missing := kafka_missing()) is not None:
         lacking(missing)
     own = RealKafka(tmp_path_factory.mktemp("kafka-outages"))
     try:
         own.start()
         asyncio.run(create_topics(own, PREFIX))
+        own.kill()
         yield own
     finally:
         own.kill()
@@ -63,6 +64,17 @@ async def readiness(stack: RunningStack, wanted: str, part: str) -> dict[str, An
             assert response.status_code == 200, response.text
             seen = response.json()
     return seen
+
+
+async def test_a_stack_starts_without_kafka_and_reaches_it_once_it_is_there(
+    stack: RunningStack, broker: RealKafka
+) -> None:
+    away = await readiness(stack, "degraded", "kafka")
+
+    await asyncio.to_thread(broker.start)
+
+    well = await readiness(stack, "ok", "kafka")
+    assert (away["status"], well["components"]["shards"]["status"]) == ("degraded", "ok")
 
 
 async def test_activations_do_not_wait_for_the_sms_gateway(stack: RunningStack, sms_port: int) -> None:
