@@ -4,6 +4,7 @@ Types and bounds are strict, since a wrong amount would become money. Fields tha
 other systems may add some whenever they like.
 """
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from persistence.vault import RECIPIENT, Recipient, Vault
 LINES_MAX: Final = 1_000
 """Most certificate lines of one order; with more, an order would no longer be one small record of the log."""
 VERSION_MAX: Final = 2**63 - 1
+_LOCALE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,34}")
 
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
 Denomination = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
@@ -26,7 +28,6 @@ Version = Annotated[int, Meta(ge=1, le=VERSION_MAX)]
 Channel = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,64}}{END}")]
 Name = Annotated[str, Meta(max_length=200)]
 Phone = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,64}}{END}")]
-Locale = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]{{1,35}}{END}")]
 
 
 class InputError(Exception):
@@ -46,7 +47,7 @@ class IntendedRecipient(Event, frozen=True):
 
     phone: Phone
     name: Name | None = None
-    locale: Locale | None = None
+    locale: str | None = None
 
 
 class CertificateLine(Event, frozen=True):
@@ -163,6 +164,8 @@ def _check_unique(field: str, line_ids: list[str]) -> None:
 def _sealed(recipient: IntendedRecipient | None, vault: Vault) -> bytes | None:
     if recipient is None:
         return None
-    locale = recipient.locale and recipient.locale.replace("_", "-")  # ru_RU is ru-RU
+    # it only picks the language of a text: one that is of no use is no reason to turn an order away
+    usable = recipient.locale is not None and _LOCALE.fullmatch(recipient.locale)
+    locale = usable.group().replace("_", "-") if usable else None  # ru_RU is ru-RU
     known = Recipient(phone=recipient.phone, name=recipient.name, locale=locale)
     return vault.seal(_encoder.encode(known), RECIPIENT)

@@ -40,9 +40,6 @@ GIVE_UP_MS: Final = DAY_MS
 """A message that was queued for so long, and still is not taken, is given up."""
 DRAIN_SECONDS_MAX: Final = 5.0
 
-RETRIED: Final = frozenset({408, 425, 429})
-"""Client errors that pass."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -218,7 +215,7 @@ class SmsSender:
         status = response.status_code
         if response.is_success:
             return
-        if response.is_client_error and status not in RETRIED:
+        if response.is_client_error:
             self._failure = ""
             raise RefusedError(f"HTTP {status}")
         raise PassingError(f"HTTP {status}", _retry_after_ms(response))

@@ -61,6 +61,17 @@ def test_the_recipient_is_sealed_at_once() -> None:
     assert (opened.name, opened.phone, opened.locale) == ("Анна", "+79990000001", "ru-RU")
 
 
+@pytest.mark.parametrize("locale", ["", " ", "ru RU", "русский", "ru\n", "_", "7", "x" * 36, None])
+def test_a_locale_of_no_use_is_as_good_as_none(locale: str | None) -> None:
+    recipient = {"phone": "+79990000001", "locale": locale}
+
+    command = order(certificateLines=[LINE | {"intendedRecipient": recipient}]).command
+
+    assert isinstance(command, Place)
+    opened = msgspec.json.decode(VAULT.unseal(command.lines[0].recipient or b"", RECIPIENT), type=Recipient)
+    assert opened == Recipient(phone="+79990000001")
+
+
 def test_a_cancellation_needs_no_lines() -> None:
     read = read_order(
         b'{"orderId":"SO-1001","orderVersion":3,"status":"Cancelled","channel":"POS","currency":"RUB"}', "s", VAULT
