@@ -8,7 +8,7 @@ class ActorReport(Struct, frozen=True, kw_only=True):
 
     ``kind``: ``shard``, ``certificate``, ``relay``, ``inbox`` or ``sms``. ``state``: ``ALIVE``, ``RESTARTING``, … as
     Ray names it.
-    ``facts``: what it holds and has done, by name, e.g. ``residents``, ``queued``, ``batches``, ``lag``.
+    ``facts``: what it holds and has done, by name, e.g. ``residents``, ``queued``, ``rounds``, ``lag``.
     """
 
     name: str

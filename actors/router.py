@@ -1,9 +1,10 @@
 """The way from a caller to the shards."""
 
 import asyncio
+import logging
 from typing import Final, Self
 
-from actors.errors import OverloadedError
+from actors.errors import OutcomeUnknownError, OverloadedError
 from actors.frames import Call
 from actors.lane import Directory, Lane, NoSuchActorError
 from actors.settings import ActorSettings
@@ -17,6 +18,8 @@ LANE_IDLE_SECONDS: Final = 60.0
 
 PROBE: Final = "o:~probe"
 """An order that never exists, by which readiness is found out."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Router:
@@ -60,14 +63,11 @@ class Router:
         """Have the actor answer a read, all the way to the log and back.
 
         Raises:
-            ActorError: it does not.
+            ActorError: it does not, or nobody here sees to deadlines any more.
         """
+        if self._sweeper is not None and self._sweeper.done() and not self._closed:
+            raise OutcomeUnknownError("Nobody sees to the deadlines of calls any more.")
         await self._lane(name).put(Call(PROBE, Look(), SYSTEM))
-
-    @property
-    def queued(self) -> dict[str, int]:
-        """Calls that wait to be sent, by actor."""
-        return {name: lane.queued for name, lane in self._lanes.items()}
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
@@ -86,11 +86,17 @@ class Router:
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = loop.time()
-            for name, lane in list(self._lanes.items()):
-                lane.sweep(now)
-                if lane.idle and now - lane.used > LANE_IDLE_SECONDS:
-                    del self._lanes[name]
-                    await lane.close()
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                await self._sweep_lanes(loop.time())
+        except Exception:
+            _logger.exception("deadlines of calls are no longer kept; this process is not ready any more")
+            raise
+
+    async def _sweep_lanes(self, now: float) -> None:
+        for name, lane in list(self._lanes.items()):
+            lane.sweep(now)
+            if lane.idle and now - lane.used > LANE_IDLE_SECONDS:
+                del self._lanes[name]
+                await lane.close()

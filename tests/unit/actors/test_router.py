@@ -10,6 +10,7 @@ import pytest
 from actors import router as routers
 from actors.channel import ChannelServer
 from actors.errors import OutcomeUnknownError, OverloadedError
+from actors.lane import Lane
 from actors.router import PROBE, Router
 from actors.settings import ActorSettings
 from ledger.answers import Answer
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 async def test_a_question_finds_its_actor_and_comes_back(directory: ScriptedDirectory) -> None:
     async with Router(directory, ActorSettings()) as router:
         assert await router.ask("c:1", Look(), SYSTEM) == Answer(b"c:1")
-        assert router.queued == {NAME: 0}
 
 
 async def test_a_holder_that_is_not_known_at_once_is_asked_for_and_woken_but_not_by_a_timer(
@@ -84,7 +84,6 @@ async def test_a_lane_that_is_not_used_is_closed(
 
     async with Router(directory, ActorSettings()) as router:
         await router.ask("c:1", Look(), SYSTEM)
-        await until(lambda: not router.queued)
         await until(lambda: not actor.server._connections)
 
         assert await router.ask("c:2", Look(), SYSTEM) == Answer(b"c:2")
@@ -95,6 +94,24 @@ async def test_a_probe_is_a_read_of_what_never_exists(actor: ScriptedActor, dire
         await router.probe(NAME)
 
     assert actor.entities == [PROBE]
+
+
+async def test_a_probe_fails_when_nobody_sees_to_deadlines_any_more(
+    directory: ScriptedDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_lane: Lane, _now: float) -> None:
+        message = "a defect"
+        raise ValueError(message)
+
+    monkeypatch.setattr(routers, "SWEEP_SECONDS", 0.001)
+    async with Router(directory, ActorSettings()) as router:
+        await router.probe(NAME)
+
+        monkeypatch.setattr(Lane, "sweep", fail)
+        await until(lambda: "no longer kept" in caplog.text)
+
+        with pytest.raises(OutcomeUnknownError, match="deadlines"):
+            await router.probe(NAME)
 
 
 async def test_a_router_that_has_closed_takes_nothing_more(directory: ScriptedDirectory) -> None:
