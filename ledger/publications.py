@@ -80,7 +80,6 @@ class TransactionEvent(Struct, frozen=True, kw_only=True, rename="camel"):
 
 _encoder: Final = msgspec.json.Encoder()
 _HOLDS: Final = (r.Held, r.HoldLapsed, r.HoldVoided)
-_SILENT: Final = (*_HOLDS, r.Kept, r.CvcReissued)
 
 
 def publications(after: Certificate, record: Record) -> tuple[Publication, ...]:
@@ -89,7 +88,7 @@ def publications(after: Certificate, record: Record) -> tuple[Publication, ...]:
     ``after`` is the state that the record led to.
     """
     body = record.body
-    if isinstance(body, _SILENT):
+    if isinstance(body, _HOLDS):
         return ()
     state = _state(after, record)
     moved = _moved(body)

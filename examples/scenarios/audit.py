@@ -13,12 +13,12 @@ TITLE = "Audit: everyone's books agree"
 MOVES = frozenset({"Activate", "Capture", "Void", "Expire"})
 """Types of entries that can move a balance."""
 
-CHANGES = MOVES | {"Reserve", "Join", "Block", "Unblock"}
-"""Types of entries that can change what GiftCertificateState tells."""
+CHANGES = MOVES | {"Reserve", "Join", "Keep", "Block", "Unblock", "ReissueCvc"}
+"""Types of entries that GiftCertificateState tells of, unless they concern a hold."""
 
 
 def changes_state(entry: HistoryEntry) -> bool:
-    """Whether subscribers hear of it in GiftCertificateState: all but what only concerns a hold, or the CVC."""
+    """Whether subscribers hear of it in GiftCertificateState: all but what only concerns a hold."""
     return entry.type in CHANGES and entry.voided_type != "Authorization"
 
 

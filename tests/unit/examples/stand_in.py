@@ -227,6 +227,7 @@ class StandIn:
                 return 201, await self._void(certificate, role, body)
             case "cvc":
                 self._note(certificate, "ReissueCvc")
+                await self._state(certificate)
                 await self._send_cvc(certificate)
             case _:
                 certificate.status = "Blocked" if action == "block" else "Active"

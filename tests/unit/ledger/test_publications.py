@@ -129,17 +129,33 @@ def test_an_undone_sale_names_the_activation() -> None:
     assert value(state)["status"] == "Cancelled"
 
 
-def test_nobody_is_told_of_holds_of_kept_reservations_and_of_new_cvcs() -> None:
+def test_nobody_is_told_of_holds() -> None:
     stage = active()
     assert tell(stage, Authorize(400, "RUB")) == []
     assert tell(stage, Void(au(3))) == []
     assert tell(stage, Authorize(400, "RUB")) == []
     stage.now += DAY_MS
     assert tell(stage, Tick(), SYSTEM) == []
-    assert tell(stage, ReissueCvc(IssuedCvc(b"new")), SUPPORT) == []
+
+
+def test_a_kept_reservation_tells_the_state() -> None:
     kept = reserved(planned=500)
     kept.now += DAY_MS
-    assert tell(kept, Report("lapse_allocation", "1", CODE, retained=True, order_id=ORDER_ID), SYSTEM) == []
+
+    events = tell(kept, Report("lapse_allocation", "1", CODE, retained=True, order_id=ORDER_ID), SYSTEM)
+
+    assert kinds(events) == [("State", "Reserved", kept.state.version)]
+
+
+def test_a_new_cvc_tells_the_state_and_nothing_of_the_cvc() -> None:
+    digest, message = b"new digits, hashed", b"new sealed SMS"
+
+    (event,) = tell(active(), ReissueCvc(IssuedCvc(digest, message)), SUPPORT)
+
+    assert kinds([event]) == [("State", "Active", 3)]
+    assert b"cvc" not in event.value.lower()
+    assert digest not in event.value
+    assert message not in event.value
 
 
 def test_what_moves_no_money_tells_the_state_alone() -> None:
