@@ -77,6 +77,7 @@ class BridgeActor(ABC):
         self.boot = boot
         self._stop = asyncio.Event()
         self._worker: Worker | None = None
+        self._failure = ""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.name)
 
     def __repr__(self) -> str:
@@ -90,6 +91,8 @@ class BridgeActor(ABC):
     async def report(self) -> ActorReport:
         """What the worker is doing."""
         facts: dict[str, int | float | str] = {"ready": 0}
+        if self._failure:
+            facts["lastError"] = self._failure
         if self._worker is not None:
             facts = {"ready": int(self._worker.ready()), **self._worker.report()}
         state = "STARTING" if self._worker is None else "ALIVE"
@@ -103,9 +106,8 @@ class BridgeActor(ABC):
     async def _run(self) -> None:
         try:
             async with AsyncExitStack() as stack:
-                log = await self._opened_log()
+                log, vault = await self._opened()
                 stack.push_async_callback(log.close)
-                vault = await asyncio.to_thread(Vault.load, Path(self.boot.storage.secrets_path))
                 self._worker = await self.worker(log, vault, stack)
                 await self._worker.run(self._stop)
         except Exception:
@@ -113,13 +115,29 @@ class BridgeActor(ABC):
             logging.shutdown()
             os._exit(1)
 
-    async def _opened_log(self) -> RedisLog:
+    async def _opened(self) -> tuple[RedisLog, Vault]:
         while True:
             try:
-                return await RedisLog.open(self.boot.storage)
+                opened = await self._open()
             except StorageError as error:
+                self._failure = str(error)
                 _logger.warning("%s: the log cannot be opened yet: %s", self.boot.name, error)
                 await asyncio.sleep(_REOPEN_SECONDS)
+            else:
+                self._failure = ""
+                return opened
+
+    async def _open(self) -> tuple[RedisLog, Vault]:
+        # read anew each time: somebody may have put the right secrets back
+        vault = await asyncio.to_thread(Vault.load, Path(self.boot.storage.secrets_path))
+        log = await RedisLog.open(self.boot.storage)
+        try:
+            # with the secrets of another ledger no message could be opened, and no recipient that is sealed here
+            await log.bind_vault(vault.fingerprint)
+        except BaseException:
+            await log.close()
+            raise
+        return log, vault
 
 
 class OutboxRelayActor(BridgeActor):

@@ -224,7 +224,8 @@ class SmsSender:
         try:
             sms = msgspec.json.decode(self._vault.unseal(message.sealed, SMS), type=Sms)
         except SealBrokenError as error:
-            raise RefusedError(f"cannot be opened: {error}") from None
+            # the message may be well and the key not here: somebody may put it back
+            raise PassingError(f"cannot be opened: {error}") from None
         except msgspec.DecodeError:
             raise RefusedError("cannot be opened: not a message") from None
         return msgspec.json.encode(Outgoing(message_id=message.message_id, to=sms.to, text=sms.text))

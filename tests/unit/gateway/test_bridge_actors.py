@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -116,6 +117,31 @@ async def test_it_waits_for_the_log_works_and_ends_in_good_order(opened: Opened,
     assert alive.facts == {"ready": 1, "carried": 7}
     assert opened.log.closed
     assert repr(actor) == "bridge:quiet (nothing)"
+
+
+async def test_with_the_secrets_of_another_ledger_it_carries_nothing_until_the_right_ones_are_back(
+    opened: Opened, boot: BridgeBoot
+) -> None:
+    await opened.log.bind_vault("0123456789abcdef")
+    QuietActor.quiet = Quiet()
+    actor = QuietActor(boot)
+
+    async with asyncio.timeout(10):
+        while not opened.log.closed:  # noqa: ASYNC110 - the log sets no event
+            await asyncio.sleep(0)
+    refused = await actor.report()
+    worked = QuietActor.quiet.running.is_set()
+    other, right = Log(), f"{boot.storage.secrets_path}.right"
+    await other.bind_vault(Vault.create(right).fingerprint)
+    os.replace(right, boot.storage.secrets_path)  # noqa: PTH105 - at once, as long as it is being read
+    opened.log = other
+    await QuietActor.quiet.running.wait()
+    alive = await actor.report()
+    await actor.stop()
+
+    assert (refused.state, refused.facts["ready"], worked) == ("STARTING", 0, False)
+    assert "made with the pepper 0123456789abcdef" in str(refused.facts["lastError"])
+    assert (alive.state, alive.facts) == ("ALIVE", {"ready": 1, "carried": 7})
 
 
 async def test_a_worker_that_dies_takes_its_process_with_it(
