@@ -5,6 +5,7 @@ failed is thrown away.
 """
 
 import logging
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from ledger.commands import SYSTEM
 from ledger.decision import Decision
 from ledger.identifiers import MESSAGE, identifier
 from ledger.order import Order
+from ledger.order.state import LineStatus
 from ledger.policy import Policy
 from ledger.publications import published
 from ledger.refusals import Refusal, Refused
@@ -85,6 +87,8 @@ class Round:
         self.answers: list[tuple[Work, Answer]] = []
         self.defects: list[tuple[Work, OutcomeUnknownError]] = []
         self.drafts: dict[str, Draft] = {}
+        self.counts: Counter[str] = Counter()
+        """What a round that was committed brought about, for operators."""
         self._residents = residents
         self._issuer = issuer
         self._policy = policy
@@ -153,6 +157,10 @@ class Round:
             resident = draft.resident
             if draft.records or draft.ticked:
                 changed.append(change.entity)
+            if isinstance(resident.state, Order) and isinstance(draft.state, Order) and draft.records:
+                before, after = _short(resident.state), _short(draft.state)
+                self.counts["coverageShort"] += len(after - before)
+                self.counts["coverageMended"] += len(before - after)
             resident.state = draft.state
             resident.position = draft.position
             resident.unsaved = 0 if change.snapshot is not None else resident.unsaved + len(draft.records)
@@ -260,6 +268,14 @@ class Round:
         # a snapshot of a long-lived certificate is large: it is written the more seldom
         size = len(state.captures) + len(state.closed) + len(state.holds) if isinstance(state, Certificate) else 0
         return codec.snapshot(state, draft.position) if unsaved * SNAPSHOT_ITEMS_MAX >= size else None
+
+
+def _short(state: Order) -> set[str]:
+    """Lines of a settled order for which less was collected than planned."""
+    if not state.settled:
+        return set()
+    named = {*state.lines, *state.allocations}
+    return {line_id for line_id in named if state.line_status(line_id) is LineStatus.COVERAGE_SHORT}
 
 
 def _outcome(work: Work, answer: Answer, pointer: int) -> Outcome:

@@ -256,12 +256,29 @@ class Shard:
                 return await self._resolve(conflict, works)
             for entity in current.commit(batch):
                 self._errands.look_at(entity)
+            self.counts.update(current.counts)
+        limited = []
         for work, answer in current.answers:
-            work.settle(answer)
+            if work.origin.key and not outcomes.keeps(answer):
+                limited.append((work, answer))
+            else:
+                work.settle(answer)
         for work, failure in current.defects:
             self.counts["defects"] += 1
             work.settle(failure)
+        if limited:
+            await self._settle_limited(limited)
         return later
+
+    async def _settle_limited(self, limited: list[tuple[Work, Answer]]) -> None:
+        """Answer what came to a rate limit, which is not kept: so the append has not asked whether its key is known."""
+        known = await self._log.outcomes([work.origin.key for work, _ in limited])
+        for work, answer in limited:
+            value = known.get(work.origin.key)
+            if value is None:
+                work.settle(answer)
+            else:
+                await self._replay(work, outcomes.recall(value))
 
     async def _resolve(self, conflict: Conflict, works: list[Work]) -> list[Work]:
         """Somebody else was first: forget what is stale, answer repeated requests, and hand back the rest."""

@@ -11,6 +11,7 @@ from actors import sale
 from actors.errors import OutcomeUnknownError, OverloadedError
 from actors.settings import ActorSettings
 from ledger.commands import SYSTEM, Look, Place, Release, Reserve, Sell
+from persistence.errors import StorageRefusedError
 from tests.unit.actors.logs import Gate, UnreliableLog, fine, raising
 from tests.unit.actors.stage import (
     CERTIFICATE,
@@ -32,6 +33,34 @@ from tests.unit.actors.stage import (
 
 if TYPE_CHECKING:
     from actors.shard import Shard
+
+
+async def test_lines_that_settle_short_are_counted_when_they_become_so_and_when_they_are_covered(
+    stage: Stage, shard: Shard
+) -> None:
+    await ask(shard, CERTIFICATE, SELL)
+    await ask(shard, ORDER, placed("1", "2"), SYSTEM)
+    await ask(shard, ORDER, paid("1"), SYSTEM)
+    await ask(shard, ORDER, paid("1"), SYSTEM)  # the same event again changes nothing
+
+    short = shard.counts["coverageShort"], shard.counts["coverageMended"]
+    await ask(shard, ORDER, paid("1", "2", version=2), SYSTEM)
+    await quiet(shard)
+
+    assert short == (1, 0)
+    assert (shard.facts["coverageShort"], shard.facts["coverageMended"]) == (1, 1)
+
+
+async def test_a_line_is_not_counted_as_short_by_a_round_that_the_log_did_not_take(
+    stage: Stage, shard: Shard, log: UnreliableLog
+) -> None:
+    await ask(shard, ORDER, placed("1", "2"), SYSTEM)
+    log.before_append.append(raising(StorageRefusedError("read-only")))
+
+    with pytest.raises(OutcomeUnknownError):
+        await ask(shard, ORDER, paid("1"), SYSTEM)
+
+    assert shard.counts["coverageShort"] == 0
 
 
 async def test_a_sale_before_its_order_is_known_waits_for_the_plan(
