@@ -9,6 +9,7 @@ import pytest
 
 from actors.errors import OutcomeUnknownError
 from ledger.commands import SYSTEM, Block, Capture, Inquire, Look, Void
+from ledger.records import Activated
 from persistence.errors import StorageUnavailableError
 from tests.unit.actors.logs import UnreliableLog, raising
 from tests.unit.actors.stage import (
@@ -88,6 +89,53 @@ async def test_a_rate_limit_is_not_kept(stage: Stage, clock: FakeClock) -> None:
 
     assert refusal(limited) == "RateLimited"
     assert (refusal(answer), answer.replayed) == ("CvcMismatch", False)
+
+
+async def test_a_repeated_request_is_answered_as_at_first_while_its_cvc_is_locked(
+    stage: Stage, log: UnreliableLog
+) -> None:
+    shard = await stage.shard()
+    await issue(shard)
+    right = next(record.body.cvc for record in await records(log) if isinstance(record.body, Activated))
+    wrong = VAULT.cvc_digest(CODE, "0000")
+    refused = await ask(shard, CERTIFICATE, authorize(cvc=wrong), keyed("refused"))
+    held = await ask(shard, CERTIFICATE, authorize(cvc=right), keyed("held"))
+    for _ in range(3):
+        await ask(shard, CERTIFICATE, Inquire(wrong))
+
+    answers = await asyncio.gather(
+        ask(shard, CERTIFICATE, authorize(cvc=wrong), keyed("refused")),
+        ask(shard, CERTIFICATE, authorize(cvc=right), keyed("held")),
+        ask(shard, CERTIFICATE, authorize(2_000, cvc=wrong), keyed("held", "another request")),
+        ask(shard, CERTIFICATE, authorize(cvc=wrong), keyed("new")),
+        ask(shard, CERTIFICATE, authorize(cvc=wrong)),
+    )
+
+    assert (refusal(answers[0]), answers[0].replayed) == (refusal(refused), True) == ("CvcMismatch", True)
+    assert (answers[1].body, answers[1].created, answers[1].replayed) == (held.body, True, True)
+    assert [refusal(answer) for answer in answers[2:]] == ["IdempotencyKeyReused", "RateLimited", "RateLimited"]
+    assert (await types(log)).count("held") == 1
+
+
+async def test_a_log_that_fails_while_limited_keys_are_looked_up_leaves_only_their_outcomes_unknown(
+    stage: Stage, log: UnreliableLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = await stage.shard()
+    await issue(shard)
+    wrong = VAULT.cvc_digest(CODE, "0000")
+    for _ in range(3):
+        await ask(shard, CERTIFICATE, Inquire(wrong))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(log, "outcomes", raising(StorageUnavailableError("gone")))
+        answers = await asyncio.gather(
+            ask(shard, CERTIFICATE, authorize(cvc=wrong), keyed("k1")),
+            ask(shard, CERTIFICATE, authorize(), keyed("k2")),
+            return_exceptions=True,
+        )
+
+    assert isinstance(answers[0], OutcomeUnknownError)
+    assert body(answers[1])["available"] == 149_000
 
 
 async def test_a_key_that_is_used_for_another_request_is_refused(stage: Stage, log: UnreliableLog) -> None:
