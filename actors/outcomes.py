@@ -70,4 +70,4 @@ def again(answer: Answer) -> Answer:
 def from_record(state: Certificate, record: Record) -> Answer:
     """The answer that ``record`` gave when it was made."""
     view = views.outcome(state, record)
-    return Answer(body=views.encode(view) if view else b"", created=True, version=record.version)
+    return Answer(body=views.encode(view) if view else b"", created=True, version=record.version_after)

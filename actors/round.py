@@ -199,8 +199,7 @@ class Round:
             return Answer(refused=decision.refused, version=state.version, grant=grant), 0
         state = self._record(draft, state, decision)
         if isinstance(command, _POINTED):
-            answer = outcomes.from_record(state, decision.outcome)
-            return answer, answer.version
+            return outcomes.from_record(state, decision.outcome), decision.outcome.version
         return _told(command, state, created=bool(decision.records)), 0
 
     def _answer_order(self, draft: Draft, state: Order, work: Work) -> Answer:

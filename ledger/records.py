@@ -251,5 +251,15 @@ class Record(Struct, frozen=True, array_like=True):
     held: int
     body: AnyBody
 
+    @property
+    def written_off(self) -> int:
+        """What the next record, of the same append, writes off: all that a void of a hold frees after the expiry."""
+        return self.body.amount if isinstance(self.body, HoldVoided) and self.status is Status.EXPIRED else 0
+
+    @property
+    def version_after(self) -> int:
+        """Version of the certificate once what this record frees has been written off."""
+        return self.version + 1 if self.written_off else self.version
+
 
 RECORD_SCHEMA = 1

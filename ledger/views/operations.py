@@ -57,7 +57,7 @@ class Voided(View, frozen=True):
 
 
 class OperationView(View, frozen=True):
-    """One entry of a certificate's history. What does not apply is left out."""
+    """One entry of a certificate's history. What does not apply is left out: after a release the code has no status."""
 
     operation_id: str
     type: str
@@ -65,10 +65,10 @@ class OperationView(View, frozen=True):
     occurred_at: str
     client: str
     channel: str | None
-    status: str
     balance: int
     held: int
     available: int
+    status: str | UnsetType = UNSET
     amount: int | UnsetType = UNSET
     currency: str | UnsetType = UNSET
     authorization_id: str | UnsetType = UNSET
@@ -120,6 +120,7 @@ def outcome(state: Certificate, record: Record) -> Authorization | Captured | Vo
     if undone is None:
         return None
     voids, voided_type, amount = undone
+    balance = record.balance - record.written_off
     return Voided(
         operation_id=identifier(OPERATION, state.code, record.version),
         type="Void",
@@ -128,10 +129,10 @@ def outcome(state: Certificate, record: Record) -> Authorization | Captured | Vo
         certificate_code=state.code,
         amount=amount,
         currency=state.currency or "",
-        balance=record.balance,
-        available=record.balance - record.held,
+        balance=balance,
+        available=balance - record.held,
         status=record.status.value,
-        version=record.version,
+        version=record.version_after,
     )
 
 
@@ -212,7 +213,7 @@ def operation(code: str, record: Record, currency: str | None) -> OperationView:
         occurred_at=rfc3339(record.at),
         client=record.client,
         channel=record.channel,
-        status=record.status.value,
+        status=record.status.value or UNSET,
         balance=record.balance,
         held=record.held,
         available=record.balance - record.held,

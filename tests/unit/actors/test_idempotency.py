@@ -9,7 +9,8 @@ import pytest
 
 from actors.errors import OutcomeUnknownError
 from ledger.commands import SYSTEM, Block, Capture, Inquire, Look, Void
-from ledger.records import Activated
+from ledger.identifiers import OPERATION, identifier
+from ledger.records import Activated, HoldVoided
 from persistence.errors import StorageUnavailableError
 from tests.unit.actors.logs import UnreliableLog, raising
 from tests.unit.actors.stage import (
@@ -51,6 +52,27 @@ async def test_an_authorization_a_capture_and_a_void_are_given_again_from_their_
     assert [(answer.replayed, answer.created) for answer in again] == [(True, True)] * 3
     assert shard.counts["replayed"] == 3
     assert len(await records(log)) == 7
+
+
+async def test_a_void_after_the_expiry_tells_what_is_left_and_does_so_again(
+    stage: Stage, log: UnreliableLog, clock: FakeClock
+) -> None:
+    shard = await stage.shard()
+    await issue(shard)
+    clock.advance(365 * 86_400 - 1)
+    hold = body(await ask(shard, CERTIFICATE, authorize(50_000)))["authorizationId"]
+    clock.advance(1)
+
+    first = await ask(shard, CERTIFICATE, Void(hold), keyed("v"))
+    again = await ask(shard, CERTIFICATE, Void(hold), keyed("v"))
+
+    look = await ask(shard, CERTIFICATE, Look(), SYSTEM)
+    (voided,) = [record for record in await records(log) if isinstance(record.body, HoldVoided)]
+    names = ("status", "balance", "available", "version")
+    assert [body(first)[name] for name in names] == [body(look)[name] for name in names] == ["Expired", 0, 0, 7]
+    assert body(first)["operationId"] == identifier(OPERATION, CODE, voided.version)
+    assert (again.body, again.version, again.replayed) == (first.body, first.version, True)
+    assert first.version == look.version
 
 
 async def test_a_refusal_is_given_again_even_if_it_would_not_be_one_now(stage: Stage) -> None:

@@ -135,6 +135,29 @@ def test_an_authorization_a_capture_and_voids_are_shown_from_their_records() -> 
     assert (undone.voids, undone.voided_type, undone.amount, undone.status) == (op(2), "Activation", 1_000, "Cancelled")
 
 
+def test_what_is_answered_after_the_expiry_counts_what_was_written_off() -> None:
+    stage = active()
+    stage.now += YEAR_MS - 1
+    stage.tell(Authorize(400, "RUB"))
+    stage.tell(Authorize(300, "RUB"))
+    stage.now += 1
+    stage.tell(Tick(), SYSTEM)
+
+    voided = stage.ask(Void(au(3), 100))
+    stage.tell(Void(au(3), 100))
+    captured = stage.ask(Capture(au(3), 50))
+
+    shown_void = shown(views.outcome(voided.state, voided.outcome))
+    shown_capture = shown(views.outcome(captured.state, captured.outcome))
+    for answer, decision, operation_id in ((shown_void, voided, op(6)), (shown_capture, captured, op(10))):
+        state = decision.state
+        assert answer["operationId"] == operation_id
+        assert (answer["status"], answer["version"]) == (state.status.value, state.version)
+        assert (answer["balance"], answer["available"]) == (state.balance, state.available)
+    assert (shown_void["balance"], shown_void["available"], shown_void["version"]) == (600, 0, 7)
+    assert (shown_capture["balance"], shown_capture["available"], shown_capture["version"]) == (300, 0, 10)
+
+
 def test_a_balance_shows_what_is_there_and_what_is_available() -> None:
     stage = active()
     stage.tell(Authorize(400, "RUB"))
@@ -213,6 +236,16 @@ def test_the_history_names_everything_that_can_happen() -> None:
         ("Lapse", op(9), 400),
         ("Expire", op(10), 700),
     ]
+
+
+def test_after_a_release_the_code_has_no_status() -> None:
+    stage = reserved()
+    stage.tell(Release(ORDER_ID, "1", "cancelled"), SYSTEM)
+
+    entries = shown(views.history(CODE, stage.records, "RUB", more=False))["operations"]
+
+    assert [(entry["type"], entry.get("status")) for entry in entries] == [("Reserve", "Reserved"), ("Release", None)]
+    assert "status" not in entries[-1]
 
 
 def test_an_entry_of_the_history_shows_what_applies_and_leaves_out_the_rest() -> None:
