@@ -68,6 +68,7 @@ OF_ONE: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("OrderView", "status"): {"enum": ["Placed", "Cancelled", "Unknown"]},
     ("Readiness", "status"): {"enum": [condition.value for condition in Condition]},
     ("Component", "status"): {"enum": [condition.value for condition in Condition]},
+    ("OperationView", "status"): {"description": "How the certificate is after it; left out of a `Release`."},
     ("OperationView", "operationId"): {"description": "Names the operation; of a hold it is the `authorizationId`."},
 }
 """Where a field is narrower than elsewhere."""

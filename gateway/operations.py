@@ -206,7 +206,7 @@ OPERATIONS: Final = (
         description="For tills and the site. " + _CVC_RULES,
         requests={"Balance": {"cvc": "4821"}},
         outcomes=(Outcome(200, "The balance.", (views.Balance,), {"Balance": samples.BALANCE}),),
-        problems=(*_POST, *_CVC),
+        problems=(*_POST, *_CVC, Refusal.CERTIFICATE_BLOCKED, Refusal.CERTIFICATE_EXPIRED),
     ),
     Operation(
         method="POST",

@@ -10,7 +10,6 @@ from ledger.records import Status
 
 CODE: Final = "GC-7K2M-9QXA"
 ORDER: Final = "SO-1001"
-_RESERVED_AT: Final = "2026-11-23T07:00:00.000Z"
 _HELD_AT: Final = "2026-11-23T09:30:00.000Z"
 _ACTIVATION: Final = identifier(OPERATION, CODE, 3)
 HOLD: Final = identifier(AUTHORIZATION, CODE, 4)

@@ -9,7 +9,6 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from actors.ports import Ledger
-from ledger.policy import DEFAULT_POLICY, Policy
 from persistence.keys import KeyStore
 from persistence.log import Log
 from persistence.vault import Vault
@@ -56,6 +55,5 @@ class Services(Struct, frozen=True, kw_only=True):
     keys: KeyStore
     clock: Callable[[], int]
     health: HealthProbe
-    policy: Policy = DEFAULT_POLICY
     metrics: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
     """What ``GET /metrics`` tells; the gateway adds its own."""

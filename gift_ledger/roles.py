@@ -92,7 +92,7 @@ async def open_services(settings: Settings, stack: AsyncExitStack) -> Services:
     stack.push_async_callback(keys.close)
     shards = [shard_name(actors.placement, number) for number in range(actors.shards)]
     probe = Probe(log, router, shards, lambda: cluster.reports(actors, BRIDGE))
-    return Services(ledger=router, log=log, vault=vault, keys=keys, clock=wall_clock, health=probe, policy=policy)
+    return Services(ledger=router, log=log, vault=vault, keys=keys, clock=wall_clock, health=probe)
 
 
 async def open_log(settings: Settings) -> RedisLog:

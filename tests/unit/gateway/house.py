@@ -132,7 +132,6 @@ class House:
             keys=self.keys,
             clock=self.clock,
             health=self.probe,
-            policy=self.policy,
         )
         self.settings = settings
         self.app: App = create_app(self.services, settings, fast_lane=fast_lane)

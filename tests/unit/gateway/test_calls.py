@@ -258,6 +258,21 @@ async def test_a_till_may_ask_for_the_balance_without_a_cvc_or_a_body(house: Hou
 JSON = {"content-type": "application/json"}
 
 
+async def test_a_till_that_asks_for_a_balance_hears_why_there_is_none_to_spend(house: House) -> None:
+    await house.issue()
+    await house.post("block", {"reason": "stolen"}, "support")
+    blocked = await house.post("balance", {}, "pos")
+    await house.post("unblock", {"reason": "found"}, "support")
+    house.clock.now += 366 * 24 * 3_600_000
+
+    expired = await house.post("balance", {}, "pos")
+
+    assert [(answer.status, answer.code) for answer in (blocked, expired)] == [
+        (409, "CertificateBlocked"),
+        (409, "CertificateExpired"),
+    ]
+
+
 async def test_support_blocks_and_unblocks(house: House) -> None:
     await house.issue()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.commands import SYSTEM, Release
 from tests.unit.gateway.house import CODE, ORDER, OTHER, House
 from tests.unit.gateway.test_calls import NEXT_YEAR, NOW, is_identifier
 
@@ -109,6 +110,18 @@ async def test_the_history_in_pages(house: House) -> None:
         "voidedType": "Capture",
         "reason": "came back",
     }
+
+
+async def test_in_the_history_a_release_leaves_no_status(house: House) -> None:
+    await house.sell()
+    await house.place("2")  # the order turns out not to have line 1
+    await house.ledger.ask(f"c:{CODE}", Release(ORDER, "1", "no such line"), SYSTEM)
+    await house.sell(order="SO-2")
+
+    operations = (await house.get(f"/certificates/{CODE}/operations")).body["operations"]
+
+    released = next(one for one in operations if one["type"] == "Release")
+    assert "status" not in released
 
 
 async def test_an_order_with_its_lines(house: House) -> None:
