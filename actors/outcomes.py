@@ -30,6 +30,12 @@ class Stored(Struct, frozen=True, array_like=True):
         """Whether the request was begun and its outcome is still to be stored."""
         return not self.version and self.answer is None
 
+    @property
+    def open(self) -> bool:
+        """Whether a sale that was begun has yet to come to its outcome: an answer that shows nothing is none."""
+        answer = self.answer
+        return self.pending or (answer is not None and not answer.body and answer.refused is None)
+
 
 REUSED: Final = Answer(
     refused=Refused(

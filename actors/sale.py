@@ -173,7 +173,10 @@ class Sale:
     async def _settle(
         self, command: Report | Reserve | Activate, answer: Answer | None = None, *, created: bool = False
     ) -> Answer:
-        """The last step, which stores the outcome: ``answer``, or the reservation as the step leaves it."""
+        """The last step, which stores the outcome: ``answer``, or the reservation as the step leaves it.
+
+        If the key has an outcome by now, that is given instead.
+        """
 
         def shape(own: Answer) -> Answer:
             return answer if answer is not None else replace(own, created=created)
@@ -181,6 +184,9 @@ class Sale:
         settled = await self._shard.step(self._entity, command, self._origin, Keyed.SETTLES, shape)
         if settled.refused is None and not settled.body:
             raise OutcomeUnknownError("The reservation ended while it was being made; ask again.")
+        if settled.replayed and not isinstance(command, Reserve):
+            # the same request, made at the same time, was faster: its outcome stands, and so does what we have learnt
+            await self._shard.step(self._entity, command, self._unkeyed)
         return settled
 
     async def _ask_order(self, *, probe: bool) -> Answer:

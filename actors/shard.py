@@ -1,8 +1,8 @@
 """The shard: one writer for many certificates and orders.
 
 A plain class; the Ray actor around it is in :mod:`actors.ray_shell`. Commands gather in a mailbox. Each round takes
-what is
-there, reads what is not in memory, decides, appends everything at once, and lets the answers out when the log has them.
+what is there, reads what is not in memory, decides, appends everything at once, and lets the answers out when the log
+has them.
 """
 
 import asyncio
@@ -246,6 +246,9 @@ class Shard:
     async def _attempt(self, works: list[Work]) -> list[Work]:
         """Try one append with everything; gives the works that have to be tried again."""
         works = await self._load(works)
+        if settling := [work for work in works if work.keyed is Keyed.SETTLES and work.origin.key]:
+            await self._replay_known(settling)
+            works = [work for work in works if not work.settled]
         now = self._clock()
         current = Round(self._residents, self._issuer, self._policy, now, self._settings.snapshot_every)
         later = [work for work in works if not current.take(work)]
@@ -257,28 +260,31 @@ class Shard:
             for entity in current.commit(batch):
                 self._errands.look_at(entity)
             self.counts.update(current.counts)
-        limited = []
+        limited = {}
         for work, answer in current.answers:
             if work.origin.key and not outcomes.keeps(answer):
-                limited.append((work, answer))
+                limited[work] = answer
             else:
                 work.settle(answer)
         for work, failure in current.defects:
             self.counts["defects"] += 1
             work.settle(failure)
-        if limited:
-            await self._settle_limited(limited)
+        if limited:  # no outcome to keep: so the append has not asked whether their keys are known
+            for work in await self._replay_known(list(limited)):
+                work.settle(limited[work])
         return later
 
-    async def _settle_limited(self, limited: list[tuple[Work, Answer]]) -> None:
-        """Answer what came to a rate limit, which is not kept: so the append has not asked whether its key is known."""
-        known = await self._log.outcomes([work.origin.key for work, _ in limited])
-        for work, answer in limited:
+    async def _replay_known(self, works: list[Work]) -> list[Work]:
+        """Answer those whose keys stand for an outcome already; gives the others."""
+        known = await self._log.outcomes([work.origin.key for work in works])
+        others = []
+        for work in works:
             value = known.get(work.origin.key)
-            if value is None:
-                work.settle(answer)
+            if value is None or (work.keyed is Keyed.SETTLES and outcomes.recall(value).open):
+                others.append(work)
             else:
                 await self._replay(work, outcomes.recall(value))
+        return others
 
     async def _resolve(self, conflict: Conflict, works: list[Work]) -> list[Work]:
         """Somebody else was first: forget what is stale, answer repeated requests, and hand back the rest."""

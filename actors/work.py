@@ -23,7 +23,7 @@ class Keyed(Enum):
     PENDING = "pending"
     """The key must be new; the answer is not known yet, a later step of the same sale stores it."""
     SETTLES = "settles"
-    """The key was stored as pending; the answer takes that place."""
+    """The key was stored as pending; the answer takes that place, unless the same request has settled it meanwhile."""
 
 
 def as_it_is(answer: Answer) -> Answer:

@@ -188,6 +188,25 @@ async def test_the_same_sale_twice_at_once_under_one_key_happens_once(
     assert await types(log) == ["reserved", "joined"]
 
 
+async def test_the_same_sale_twice_at_once_has_one_outcome_though_the_plan_comes_between(
+    stage: Stage, shard: Shard, log: UnreliableLog
+) -> None:
+    slow = Gate()
+    stage.ledger.trouble.extend([fine, slow.passed])  # the first request is held up before its allocation
+    first = asyncio.create_task(ask(shard, CERTIFICATE, SELL, keyed("k1")))
+    await slow.reached.wait()
+    second = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
+    await stage.ledger.ask(ORDER, placed("1"), SYSTEM)
+
+    slow.open.set()
+    answers = [await first, await ask(shard, CERTIFICATE, SELL, keyed("k1"))]
+    await quiet(*stage.shards)
+
+    assert body(second)["plannedDenomination"] is None
+    assert [answer.body for answer in answers] == [second.body] * 2
+    assert body(await ask(shard, CERTIFICATE, Look(), SYSTEM))["denomination"] == 150_000
+
+
 @pytest.mark.parametrize("step", [0, 1, 2, 3])
 @pytest.mark.parametrize("paid_before", [False, True])
 @pytest.mark.parametrize("lost", ["append", "reply"])

@@ -147,8 +147,8 @@ def test_what_is_answered_after_the_expiry_counts_what_was_written_off() -> None
     stage.tell(Void(au(3), 100))
     captured = stage.ask(Capture(au(3), 50))
 
-    shown_void = shown(views.outcome(voided.state, voided.outcome))
-    shown_capture = shown(views.outcome(captured.state, captured.outcome))
+    outcomes = [views.outcome(decision.state, decision.outcome) for decision in (voided, captured)]
+    shown_void, shown_capture = [shown(answer) for answer in outcomes if answer]
     for answer, decision, operation_id in ((shown_void, voided, op(6)), (shown_capture, captured, op(10))):
         state = decision.state
         assert answer["operationId"] == operation_id
