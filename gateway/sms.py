@@ -1,7 +1,8 @@
 """The SMS sender: carries CVCs from the log to the SMS gateway.
 
 A message leaves the log only after the gateway has taken it, or has refused it for good. If the sender dies in between,
-the message goes out again under the same idempotency key, by which the gateway knows it.
+the message goes out again under the same idempotency key, by which the gateway knows it. A CVC that was replaced while
+its message waited does not go out any more.
 """
 
 import asyncio
@@ -17,9 +18,12 @@ import msgspec
 from msgspec import Struct
 
 from gateway.bridge_settings import BridgeSettings
+from ledger.identifiers import MESSAGE, entity_key, version_of
 from ledger.money import DAY_MS, SECOND_MS
-from persistence.errors import StorageError
-from persistence.log import Log, QueuedMessage
+from ledger.records import CvcReissued
+from persistence import codec
+from persistence.errors import DamagedLogError, StorageError
+from persistence.log import PAGE_MAX, Log, QueuedMessage
 from persistence.vault import SMS, SealBrokenError, Sms, Vault
 
 POLL_SECONDS: Final = 0.1
@@ -39,6 +43,8 @@ DOUBLINGS_MAX: Final = 16
 GIVE_UP_MS: Final = DAY_MS
 """A message that was queued for so long, and still is not taken, is given up."""
 DRAIN_SECONDS_MAX: Final = 5.0
+SUPERSEDED: Final = "its CVC was replaced by a new one"
+"""Why a message is not sent that could be."""
 
 _logger = logging.getLogger(__name__)
 
@@ -144,14 +150,15 @@ class SmsSender:
             return False
         self._log_failure = ""
         for message in due:
-            if message.message_id not in self._sending and len(self._sending) < AT_ONCE_MAX:
+            # one at a time for each certificate: an old CVC that is on the way has arrived before the new one leaves
+            if message.entity not in self._sending and len(self._sending) < AT_ONCE_MAX:
                 task = tasks.create_task(self._carry(message), name=f"sms {message.message_id}")
-                self._sending[message.message_id] = task
-                task.add_done_callback(partial(self._ended, message.message_id))
+                self._sending[message.entity] = task
+                task.add_done_callback(partial(self._ended, message.entity))
         return len(due) == AT_ONCE_MAX
 
-    def _ended(self, message_id: str, _: asyncio.Task[None]) -> None:
-        del self._sending[message_id]
+    def _ended(self, entity: str, _: asyncio.Task[None]) -> None:
+        del self._sending[entity]
         self._moved.set()
 
     async def _carry(self, message: QueuedMessage) -> None:
@@ -164,6 +171,10 @@ class SmsSender:
 
     async def _carry_unguarded(self, message: QueuedMessage) -> None:
         try:
+            if await self._superseded(message):
+                _logger.info("message %s is not sent: %s", message.message_id, SUPERSEDED)
+                await self._log.message_settle(message, SUPERSEDED)
+                return
             await self._send(message)
         except RefusedError as refused:
             await self._give_up(message, str(refused))
@@ -219,6 +230,26 @@ class SmsSender:
             self._failure = ""
             raise RefusedError(f"HTTP {status}")
         raise PassingError(f"HTTP {status}", _retry_after_ms(response))
+
+    async def _superseded(self, message: QueuedMessage) -> bool:
+        """Whether the CVC in it is void by now: its certificate was given another one after it.
+
+        Raises:
+            PassingError: the log cannot tell.
+        """
+        after = version_of(message.message_id, entity_key(message.entity), MESSAGE)
+        if after is None:
+            return False
+        while True:
+            stored = await self._log.history(message.entity, after, PAGE_MAX)
+            try:
+                if any(isinstance(codec.decode(one).body, CvcReissued) for one in stored):
+                    return True
+            except DamagedLogError as error:
+                raise PassingError(f"{message.entity}: {error}") from None
+            if len(stored) < PAGE_MAX:
+                return False
+            after += PAGE_MAX
 
     def _open(self, message: QueuedMessage) -> bytes:
         try:

@@ -1,112 +1,21 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import httpx
-import msgspec
 import pytest
 
 from gateway import sms
 from gateway.bridge_settings import BridgeSettings
-from gateway.sms import AT_ONCE_MAX, GIVE_UP_MS, RETRY_MS_MAX, SmsSender, pause_ms
-from ledger.identifiers import certificate_entity
-from persistence.errors import StorageUnavailableError
-from persistence.log import Batch, QueuedMessage
-from persistence.memory import MemoryLog
-from persistence.vault import RECIPIENT, SMS, Sms, Vault
-
-NOON = 1_795_500_000_000
-PHONE, TEXT = "+79990000001", "CVC 4821"
-URL = "https://sms.example/send?token=hidden"
-VAULT = Vault.generate()
-
-Answer = httpx.Response | Exception
-
-
-def reply(status: int, text: str = "", **headers: str) -> httpx.Response:
-    """An answer that is read from the connection, as a real one is."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(status, headers=named, stream=httpx.ByteStream(text.encode()))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> int:
-        return self.now
-
-
-class FlakyLog(MemoryLog):
-    """A log that is away as often as it is told."""
-
-    away = 0
-
-    async def messages_due(self, now: int, limit: int = 1_000) -> list[QueuedMessage]:
-        self._answer()
-        return await super().messages_due(now, limit)
-
-    async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
-        self._answer()
-        await super().message_settle(message, failure)
-
-    def _answer(self) -> None:
-        if self.away:
-            self.away -= 1
-            raise StorageUnavailableError("away")
-
-
-class Stage:
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.log = FlakyLog()
-        self.requests: list[httpx.Request] = []
-        self.answer: Callable[[httpx.Request], Answer] = lambda _: reply(202)
-        self.sender: SmsSender | None = None
-
-    async def queue(self, number: int = 1, sealed: bytes | None = None) -> QueuedMessage:
-        if sealed is None:
-            sealed = VAULT.seal(msgspec.json.encode(Sms(to=PHONE, text=TEXT)), SMS)
-        message = QueuedMessage(f"sms_{number}", certificate_entity("GC-00000001"), sealed, NOON, NOON)
-        assert await self.log.append(Batch(messages=(message,))) is None
-        return message
-
-    async def handle(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self.answer(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @asynccontextmanager
-    async def running(self, handle: object = None) -> AsyncIterator[SmsSender]:
-        settings = BridgeSettings(bootstrap="127.0.0.1:1", sms_url=URL)
-        transport = httpx.MockTransport(handle or self.handle)  # type: ignore[arg-type]
-        stop = asyncio.Event()
-        async with httpx.AsyncClient(transport=transport) as client:
-            sender = SmsSender(self.log, VAULT, settings, self.clock, client)
-            task = asyncio.create_task(sender.run(stop))
-            try:
-                yield sender
-            finally:
-                stop.set()
-                async with asyncio.timeout(10):
-                    await task
+from gateway.sms import AT_ONCE_MAX, GIVE_UP_MS, RETRY_MS_MAX, pause_ms
+from persistence.vault import RECIPIENT, SMS, Vault
+from tests.unit.gateway.sms_stage import NOON, PHONE, TEXT, URL, VAULT, Answer, Stage, reply, until
 
 
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(sms, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(sms, "STORAGE_SECONDS", 0.0)
-    return Stage()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is looked at sets no event
-            await asyncio.sleep(0)
+    return Stage(monkeypatch)
 
 
 async def test_the_request_is_as_the_gateway_expects_it(stage: Stage) -> None:
