@@ -2,7 +2,12 @@
 
 import asyncio
 import logging
+import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -57,7 +62,12 @@ class EmbeddedRay:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(ray.shutdown)
+        # Ray ends the processes that it has started here. Those that these have started may outlive them if Ray is ill.
+        with _descendants(os.getpid()) as indirect:
+            await asyncio.to_thread(ray.shutdown)
+            for process in indirect:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
 
     def _require_free_port(self) -> None:
         """Where Ray's own choice is taken it finds another port; any other one was asked for."""
@@ -117,6 +127,29 @@ class EmbeddedRay:
         )
         self.address = ray.get_runtime_context().gcs_address
         self.dashboard = f"http://{context.dashboard_url}"
+
+
+@contextmanager
+def _descendants(pid: int) -> Iterator[list[int]]:
+    """Descriptors of the children's children of a process, and of all below them."""
+    with ExitStack() as descriptors:
+        found = []
+        below = [grandchild for child in _children(pid) for grandchild in _children(child)]
+        while below:
+            process = below.pop()
+            below += _children(process)
+            with suppress(ProcessLookupError):
+                found.append(os.pidfd_open(process))
+                descriptors.callback(os.close, found[-1])
+        yield found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    except FileNotFoundError:
+        return []  # it has ended
 
 
 def _has_a_node() -> bool:
