@@ -13,7 +13,7 @@ from gateway.documentation import documentation
 from gateway.front import HOT, Front
 from gateway.handlers import ROUTES, Admission
 from gateway.keyring import Keyring
-from gateway.metrics import Metrics
+from gateway.metrics import Exposition, Metrics
 from gateway.problems import problem
 from gateway.raw import Raw, exchange_of
 from gateway.readiness import ReadinessCheck
@@ -48,7 +48,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
             "documentation": _the(documentation()),
-            "registry": _the(services.metrics),
+            "exposition": _the(Exposition(services, settings.health_seconds)),
         },
         lifespan=[lifespan],
         exception_handlers={Exception: _told},

@@ -12,17 +12,15 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
-from prometheus_client import CollectorRegistry
 
 from gateway.access import Call, Client
 from gateway.certificates import Certificates, admit
 from gateway.documentation import Documentation
 from gateway.keyring import Keyring
-from gateway.metrics import CONTENT_TYPE, exposition
+from gateway.metrics import Exposition
 from gateway.raw import Raw, exchange_of
 from gateway.readiness import LIVE, ReadinessCheck
 from gateway.reads import Reads
-from gateway.reply import NO_STORE, Reply
 
 READ: Final = (HttpMethod.GET, HttpMethod.HEAD)
 """HEAD is GET without the body, which the front leaves out."""
@@ -129,9 +127,9 @@ async def order(request: Admitted, reads: NamedDependency[Reads]) -> Raw:
 
 
 @route("/metrics", http_method=READ, opt={CALL: Call.METRICS})
-async def metrics(registry: NamedDependency[CollectorRegistry]) -> Raw:
+async def metrics(exposition: NamedDependency[Exposition]) -> Raw:
     """Tell the metrics."""
-    return Raw(Reply(200, ((b"content-type", CONTENT_TYPE), NO_STORE), exposition(registry)))
+    return Raw(await exposition.reply())
 
 
 # --- for everybody ---------------------------------------------------------------------------------------------------

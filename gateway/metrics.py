@@ -1,18 +1,23 @@
-"""What the gateway counts of itself, for Prometheus.
+"""What the gateway counts of itself, and what ``GET /metrics`` answers with.
 
 The counts are plain numbers that requests add to (one thread, one loop); the library's metrics are made of them when
 they are asked for, so that a request does not pay for locks.
 """
 
+import asyncio
+import contextlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from gateway.reply import NO_STORE, Reply
+from gateway.services import Services
 
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -62,9 +67,23 @@ class Metrics(Collector):
         yield GaugeMetricFamily("gift_ledger_http_requests_in_flight", "Requests under way.", value=self.in_flight)
 
 
-def exposition(registry: CollectorRegistry) -> bytes:
+class Exposition:
     """All metrics of the process in Prometheus' text format."""
-    return generate_latest(registry)
+
+    def __init__(self, services: Services, seconds_max: float) -> None:
+        self._registry = services.metrics
+        self._actors = services.actors
+        self._seconds_max = seconds_max
+        if self._actors is not None:
+            self._registry.register(self._actors)
+
+    async def reply(self) -> Reply:
+        """The metrics now. Actors that do not answer in time keep nobody from the rest."""
+        if self._actors is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds_max):
+                    await self._actors.refresh()
+        return Reply(200, ((b"content-type", CONTENT_TYPE), NO_STORE), generate_latest(self._registry))
 
 
 def _cumulative(counts: list[int]) -> Iterator[tuple[str, float]]:

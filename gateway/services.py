@@ -9,6 +9,7 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from actors.ports import Ledger
+from gateway.actor_metrics import ActorMetrics
 from persistence.keys import KeyStore
 from persistence.log import Log
 from persistence.vault import Vault
@@ -57,3 +58,5 @@ class Services(Struct, frozen=True, kw_only=True):
     health: HealthProbe
     metrics: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
     """What ``GET /metrics`` tells; the gateway adds its own."""
+    actors: ActorMetrics | None = None
+    """The figures of the actors, asked for anew before ``metrics`` are told."""

@@ -16,6 +16,8 @@ from actors import cluster
 from actors.host import wall_clock
 from actors.placement import shard_name
 from actors.reports import ActorReport
+from actors.settings import ActorSettings
+from gateway.actor_metrics import ActorMetrics
 from gateway.app import create_app
 from gateway.bridge_actors import BRIDGE, start_bridge
 from gateway.server import serve
@@ -79,6 +81,12 @@ async def actor_reports(settings: Settings) -> list[ActorReport]:
     return await cluster.reports(settings.actors())
 
 
+async def actor_report(actors: ActorSettings, name: str) -> ActorReport:
+    """What one actor says of itself; of one that does not answer, that."""
+    (report,) = await cluster.reports(actors, [name])
+    return report
+
+
 async def open_services(settings: Settings, stack: AsyncExitStack) -> Services:
     """All that a gateway works with; closed with ``stack``."""
     await join(settings)
@@ -92,7 +100,8 @@ async def open_services(settings: Settings, stack: AsyncExitStack) -> Services:
     stack.push_async_callback(keys.close)
     shards = [shard_name(actors.placement, number) for number in range(actors.shards)]
     probe = Probe(log, router, shards, lambda: cluster.reports(actors, BRIDGE))
-    return Services(ledger=router, log=log, vault=vault, keys=keys, clock=wall_clock, health=probe)
+    figures = ActorMetrics((*shards, *BRIDGE), lambda name: actor_report(actors, name))
+    return Services(ledger=router, log=log, vault=vault, keys=keys, clock=wall_clock, health=probe, actors=figures)
 
 
 async def open_log(settings: Settings) -> RedisLog:

@@ -286,4 +286,7 @@ async def test_what_needs_no_ledger(clients: Clients) -> None:
     assert "/certificates/{code}/authorize" in document.json()["paths"]
     assert page.headers["Content-Type"].startswith("text/html")
     assert "gift_ledger_http_requests_total" in metrics.text
+    assert 'gift_ledger_actor_up{actor="certificates:00"} 1.0' in metrics.text
+    assert 'gift_ledger_lines_coverage_short_total{actor="certificates:00"}' in metrics.text
+    assert 'gift_ledger_outbox_waiting{actor="bridge:relay"}' in metrics.text
     refused(await stranger.get("/metrics"), 401, "Unauthenticated")
