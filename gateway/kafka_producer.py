@@ -7,6 +7,8 @@ not used again. What it had not acknowledged is sent again by its successor: at 
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -28,6 +30,8 @@ BATCH_BYTES_MAX: Final = 256 * 1024
 """Most that one request carries for one partition; brokers take 1 MiB unless told otherwise."""
 BACKOFF_SECONDS_MIN: Final = 0.05
 BACKOFF_SECONDS_MAX: Final = 2.0
+_NOT_AT_ALL: Final = struct.pack("ii", 1, 0)
+"""How long the kernel lingers over what it has not sent yet."""
 
 KAFKA_FAILURES: Final = (KafkaError, OSError)
 """What goes wrong with a broker that is away, slow (a ``TimeoutError`` is an ``OSError``) or unwilling."""
@@ -158,6 +162,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
 
     Its own ``stop`` waits until all is delivered, which may be never, and cannot be interrupted.
     """
+    _hang_up(producer)
     producer._closed = True  # noqa: SLF001 - what ``stop`` does first
     sender = producer._sender  # noqa: SLF001
     ending: list[asyncio.Future[None]] = [asyncio.ensure_future(producer.client.close())]
@@ -171,3 +176,16 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
         task.cancel()
     await asyncio.gather(*ending, return_exceptions=True)
     await producer.client.close()  # what the sender has opened meanwhile
+
+
+def _hang_up(producer: AIOKafkaProducer) -> None:
+    """Drop what the connections still hold.
+
+    Closed politely they would go on to deliver it, perhaps after a successor has sent it again and more behind it.
+    """
+    for connection in producer.client._conns.values():  # noqa: SLF001
+        if connection._writer is not None:  # noqa: SLF001
+            transport = connection._writer.transport  # noqa: SLF001
+            with suppress(OSError):  # it is closed already
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
+            transport.abort()

@@ -1,7 +1,7 @@
 """The outbox relay: carries events from the log to Kafka.
 
 An event is taken out of the outbox only after the broker has acknowledged it. If the relay dies in between, or two of
-them run, events come twice; none is lost, and for one certificate none comes before an older one.
+them run, events come twice; none is lost, and for one certificate none comes for the first time before an older one.
 """
 
 import asyncio
@@ -174,6 +174,9 @@ class OutboxRelay:
         await lanes.publish(records)
         if await self._log.acknowledge(partition, page.head, len(records)):
             self._acknowledged += len(records)
+        else:
+            # its later pages may be gone by now, and these may have come behind them: subscribers go by the versions
+            _logger.warning("outbox %d: another relay runs, or ran, and events came twice", partition)
         return True
 
     def _record(self, entry: bytes) -> Outgoing:

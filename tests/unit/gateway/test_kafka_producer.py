@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from gateway import kafka_producer
-from gateway.kafka_producer import ProducerKeeper
+from gateway.kafka_producer import ProducerKeeper, close_producer, new_producer
 
 
 class FakeProducer:
@@ -156,3 +156,49 @@ async def test_it_can_be_ended_while_it_starts_a_producer(stage: Stage, monkeypa
         assert not keeper.reachable
 
     assert stage.made[0].closed
+
+
+class Connection:
+    """One of aiokafka's, as far as it matters when a producer is closed."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer: asyncio.StreamWriter | None = writer
+
+    def close(self, **_: object) -> "asyncio.Future[None]":
+        writer, self._writer = self._writer, None
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        if writer is not None:
+            writer.close()
+        return done
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_producer_that_is_closed_delivers_no_more_of_what_it_had_sent(lost: bool) -> None:  # noqa: FBT001
+    reading, ended = asyncio.Event(), asyncio.Event()
+    received = 0
+
+    async def slow_broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reading.wait()
+        with suppress(ConnectionResetError):
+            while chunk := await reader.read(1 << 20):
+                received += len(chunk)
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(slow_broker, "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        writer.write(bytes(64 << 20))
+        if lost:
+            writer.transport.abort()
+            await asyncio.sleep(0)
+        producer = new_producer("127.0.0.1:1", "test")
+        producer.client._conns[0] = Connection(writer)
+
+        await close_producer(producer)
+        reading.set()
+        await ended.wait()
+
+    assert received < 64 << 20

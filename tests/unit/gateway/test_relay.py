@@ -170,7 +170,9 @@ async def test_an_acknowledgement_without_an_answer_repeats_nothing_else(stage: 
     assert firsts(stage.versions()) == [1, 2, 3, 4, 5]
 
 
-async def test_when_another_relay_was_first_the_rest_is_published_again(stage: Stage) -> None:
+async def test_when_another_relay_was_first_the_rest_is_published_again(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     stage.log.stolen = 1
     await stage.add(*(state(version) for version in range(1, 6)))
 
@@ -178,6 +180,7 @@ async def test_when_another_relay_was_first_the_rest_is_published_again(stage: S
         await stage.emptied()
 
     assert stage.versions() == [1, 2, 3, 4, 5, 2, 3, 4, 5]
+    assert caplog.text.count("another relay runs") == 1
 
 
 async def test_a_log_that_is_away_is_asked_again(stage: Stage) -> None:
