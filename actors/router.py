@@ -15,6 +15,8 @@ SWEEP_SECONDS: Final = 0.1
 """How exact deadlines are."""
 LANE_IDLE_SECONDS: Final = 60.0
 """A lane that carried nothing for so long is closed."""
+SEEN_MAX: Final = 10_000
+"""Entities that are remembered to exist, the latest ones; one that was forgotten is served by its shard once more."""
 
 PROBE: Final = "o:~probe"
 """An order that never exists, by which readiness is found out."""
@@ -36,6 +38,7 @@ class Router:
         self._settings = settings
         self._token = token
         self._lanes: dict[str, Lane] = {}
+        self._seen: dict[str, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -55,9 +58,13 @@ class Router:
     async def ask(self, entity: str, command: AnyCommand, origin: Origin) -> Answer:
         """As :meth:`actors.ports.Ledger.ask`."""
         name = self._directory.holder_now(entity)
-        if name is None:
-            name = await self._find(entity, wake=not isinstance(command, Tick))
-        return await self._lane(name).put(Call(entity, command, origin))
+        if name is not None:
+            return await self._lane(name).put(Call(entity, command, origin))
+        name = await self._find(entity, wake=entity in self._seen and not isinstance(command, Tick))
+        answer = await self._lane(name).put(Call(entity, command, origin))
+        if answer.version:
+            self._remember(entity)
+        return answer
 
     async def probe(self, name: str) -> None:
         """Have the actor answer a read, all the way to the log and back.
@@ -68,6 +75,13 @@ class Router:
         if self._sweeper is not None and self._sweeper.done() and not self._closed:
             raise OutcomeUnknownError("Nobody sees to the deadlines of calls any more.")
         await self._lane(name).put(Call(PROBE, Look(), SYSTEM))
+
+    def _remember(self, entity: str) -> None:
+        """Note that the entity exists. Only then may it be given an actor: a guess at a code must not start one."""
+        self._seen.pop(entity, None)
+        self._seen[entity] = None
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)

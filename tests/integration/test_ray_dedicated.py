@@ -41,11 +41,13 @@ async def test_a_certificate_has_an_actor_of_its_own_and_its_order_does_not(
     await insist(ledger.router, CERTIFICATE, Sell("SO-1", "1"))
     await insist(ledger.router, "o:SO-1", RecordPayment(1, RUB, 500, 0, True, {"1": 500}))
     await until(partial(issued, ledger))
+    await insist(ledger.router, CERTIFICATE, Look())
 
     assert ledger.names == [ACTOR, "orders:00"]
     report = await ledger.report(ACTOR)
     assert (report.kind, report.facts["residents"]) == ("certificate", 1)
-    assert (await ledger.report("orders:00")).facts["residents"] == 1
+    # the shard served the sale, as it serves every code of which nothing is known yet
+    assert (await ledger.report("orders:00")).facts["residents"] == 2
 
 
 async def test_two_gateways_share_the_actor_of_a_certificate(make_ray_ledger: Callable[..., RayLedger]) -> None:
@@ -86,6 +88,17 @@ async def test_an_idle_one_leaves_and_comes_back_when_it_is_asked(make_ray_ledge
 
     assert body(answer)["balance"] == DENOMINATION
     assert (await ledger.report(ACTOR)).pid != first
+
+
+async def test_guesses_at_codes_wake_no_actor(make_ray_ledger: Callable[..., RayLedger]) -> None:
+    ledger = make_ray_ledger(dedicated(dedicated_max=1))
+    await ledger.start()
+
+    for _ in range(2):
+        await insist(ledger.router, "c:GC-0000-0000", Look())
+    await issue(ledger.router, CODE)
+
+    assert ledger.names == [ACTOR, "orders:00"]
 
 
 async def test_a_timer_wakes_no_actor(make_ray_ledger: Callable[..., RayLedger]) -> None:

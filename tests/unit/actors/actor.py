@@ -43,6 +43,8 @@ class ScriptedActor:
         self.taken: list[Taken] = []
         self.came = asyncio.Event()
         self.holds = False
+        self.versions: dict[str, int] = {}
+        """Versions of the entities that exist."""
         self.refuses: Callable[[], ActorError] | None = None
         self.server = ChannelServer(self.take, TOKEN)
 
@@ -57,7 +59,7 @@ class ScriptedActor:
         if self.refuses is not None:
             done(self.refuses())
         elif not self.holds:
-            done(Answer(entity.encode()))
+            done(Answer(entity.encode(), version=self.versions.get(entity, 0)))
 
     def answer(self) -> None:
         """Answer what is held, in order."""

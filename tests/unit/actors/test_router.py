@@ -30,16 +30,22 @@ async def test_a_question_finds_its_actor_and_comes_back(directory: ScriptedDire
         assert await router.ask("c:1", Look(), SYSTEM) == Answer(b"c:1")
 
 
-async def test_a_holder_that_is_not_known_at_once_is_asked_for_and_woken_but_not_by_a_timer(
-    directory: ScriptedDirectory,
+async def test_an_actor_is_woken_for_what_exists_but_neither_by_a_guess_nor_by_a_timer(
+    actor: ScriptedActor, directory: ScriptedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(routers, "SEEN_MAX", 1)
     directory.knows_at_once = False
+    actor.versions = {"c:1": 3, "c:2": 1}
 
     async with Router(directory, ActorSettings()) as router:
-        await router.ask("c:1", Look(), SYSTEM)
+        for entity in ("c:guess", "c:guess", "c:1", "c:1"):
+            await router.ask(entity, Look(), SYSTEM)
         await router.ask("c:1", Tick(), SYSTEM)
+        for entity in ("c:2", "c:1"):  # of more than are remembered the oldest is forgotten
+            await router.ask(entity, Look(), SYSTEM)
 
-    assert directory.awakened == [("c:1", True), ("c:1", False)]
+    woken = [wake for _, wake in directory.awakened]
+    assert woken == [False, False, False, True, False, False, False]
 
 
 async def test_a_holder_that_cannot_be_found_means_that_nothing_happened(directory: ScriptedDirectory) -> None:
