@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.client import ConnectionGroup
 
 from actors.host import wall_clock
 from gateway.dead_letter_desk import DeadLetterDesk, DeskError
@@ -36,6 +37,8 @@ from tests.integration.kafka_stage import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aiokafka import AIOKafkaConsumer
+
     from tests.real.kafka import RealKafka
 
 pytestmark = pytest.mark.real
@@ -55,6 +58,12 @@ def frozen(kafka: RealKafka) -> Iterator[None]:
 def others() -> set[str]:
     """Tasks beside the test's own."""
     return {str(task.get_coro()) for task in asyncio.all_tasks() - {asyncio.current_task()}}
+
+
+def in_coordination(consumer: AIOKafkaConsumer) -> bool:
+    """Whether the coordinator of the group owes the consumer an answer."""
+    connections = consumer._client._conns.items()
+    return any(connection._requests for (_, group), connection in connections if group == ConnectionGroup.COORDINATION)
 
 
 async def test_events_wait_for_a_frozen_broker_and_come_out_in_order(kafka: RealKafka, kafka_prefix: str) -> None:
@@ -129,7 +138,7 @@ async def test_a_member_of_a_group_and_a_producer_can_be_closed(kafka: RealKafka
     with frozen(kafka):
         sending = asyncio.create_task(producer.send_and_wait(settings.payments, b"x", key=b"k"))
         committing = asyncio.create_task(consumer.commit(dict.fromkeys(consumer.assignment(), 0)))
-        await asyncio.sleep(0.1)
+        await until(lambda: producer._sender._in_flight and in_coordination(consumer))
         async with asyncio.timeout(20):
             await asyncio.gather(close_consumer(consumer), close_producer(producer))
         sending.cancel()

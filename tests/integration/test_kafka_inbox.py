@@ -249,7 +249,7 @@ async def test_topics_that_are_missing_are_waited_for(
     settings = bridge_settings(kafka.bootstrap, kafka_prefix)
 
     async with running(inbox_of(ledger, settings)) as inbox:
-        await asyncio.sleep(1)
+        await until(lambda: inbox._reading is not None)  # it has subscribed to what is not there
         assert not inbox.ready()
         await make_topics(kafka, settings)
         await publish(kafka.bootstrap, settings.payments, [("SO-1", payment_event("SO-1"))])
