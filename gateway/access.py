@@ -2,10 +2,11 @@
 
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from gateway.faults import ProblemError
 from ledger.commands import AnyCommand, Origin
@@ -92,7 +93,7 @@ class Client(Struct, frozen=True, kw_only=True):
         else:
             named = f"{self.name}\0{idempotency_key}".encode()
             key = blake2b(named, digest_size=KEY_DIGEST_BYTES).digest()
-            asked = b"%s\0%s" % (entity.encode(), _encoder.encode(command))
+            asked = b"%s\0%s" % (entity.encode(), _encoder.encode(_said(command)))
             fingerprint = blake2b(asked, digest_size=FINGERPRINT_BYTES).digest()
         return Origin(
             client=self.name,
@@ -103,6 +104,18 @@ class Client(Struct, frozen=True, kw_only=True):
             key=key,
             fingerprint=fingerprint,
         )
+
+
+def _said(command: AnyCommand) -> tuple[Any, ...]:
+    """The command's tag and fields without the defaults at its end.
+
+    So a field that a later release adds there changes nothing for a request that came before it and is repeated after.
+    """
+    values, defaults = astuple(command), command.__struct_defaults__
+    end, rest = len(values), len(defaults)
+    while rest and values[end - 1] == defaults[rest - 1]:
+        end, rest = end - 1, rest - 1
+    return (command.__struct_config__.tag, *values[:end])
 
 
 def client_of(key: ClientKey) -> Client | None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway.access import Client, Role
+from ledger.commands import AnyCommand, Block, Capture, Inquire, Unblock, Void
 from tests.unit.gateway.house import CODE, ORDER, House, Response
 
 
@@ -127,3 +129,32 @@ async def test_a_cvc_is_not_kept_in_the_fingerprint(house: House) -> None:
     assert cvc not in repr(command)
     assert cvc.encode() not in origin.fingerprint + origin.key
     assert CODE not in repr(origin)
+
+
+class LaterCapture(Capture, frozen=True, tag="capture"):
+    """The command as a later release may have it."""
+
+    tip: int = 0
+
+
+def test_a_field_that_a_later_release_adds_leaves_repeats_what_they_are() -> None:
+    client = Client(name="till", role=Role.POS, channel=None)
+
+    def fingerprint(command: Capture) -> bytes:
+        return client.origin("c:X", command, "k-1").fingerprint
+
+    for amount, final in ((None, True), (5, True), (None, False), (5, False)):
+        assert fingerprint(LaterCapture("au", amount, final)) == fingerprint(Capture("au", amount, final))
+    assert fingerprint(LaterCapture("au", tip=1)) != fingerprint(Capture("au"))
+
+
+def test_what_is_asked_makes_the_fingerprint() -> None:
+    client = Client(name="till", role=Role.POS, channel=None)
+    asked: list[AnyCommand] = [
+        Capture("au"), Capture("au", 5), Capture("au", None, final=False), Capture("au", 5, final=False), Capture("ua"),
+        Void("au"), Void("au", 5), Block("x"), Unblock("x"), Inquire(), Inquire(b"digest"),
+    ]  # fmt: skip
+
+    fingerprints = {client.origin("c:X", command, "k-1").fingerprint for command in asked}
+
+    assert len(fingerprints) == len(asked)
