@@ -22,14 +22,14 @@ from ledger.identifiers import (
     version_of,
 )
 from ledger.money import HOUR_MS
-from ledger.policy import DEFAULT_POLICY
+from ledger.policy import Policy
 from persistence import codec
 from persistence.errors import DamagedLogError
 from persistence.log import PAGE_MAX, Log, QueuedMessage, partition_of
 from persistence.replay import Problem, Replay
 
 TIMER_SLACK_MS: Final = HOUR_MS
-"""How much too late a timer may be: one that rang is put off by the retry of errands, a setting, and clocks differ."""
+"""How much too late a timer may be beside the retry of errands, by which one that rang is put off: clocks differ."""
 
 
 class Waiting(Struct, frozen=True):
@@ -69,14 +69,14 @@ class Beside(Struct, frozen=True):
         versions = (message_version(message) for message in self.messages.get(entity, ()))
         return Replay(entity, waiting.first if waiting else None, frozenset(one for one in versions if one))
 
-    def problems_of(self, replay: Replay, now: int) -> list[Problem]:
+    def problems_of(self, replay: Replay, now: int, policy: Policy) -> list[Problem]:
         """What does not agree with an entity that was replayed; ``now`` in milliseconds."""
         if replay.broken:
             return []
         entity = replay.entity
         waiting = self.waiting.get(entity)
         return [
-            *_timer(replay, self.timers.get(entity), now),
+            *_timer(replay, self.timers.get(entity), now, policy),
             *([] if waiting is None else _publications(replay, waiting)),
             *_messages(replay, self.messages.get(entity, ())),
         ]
@@ -126,20 +126,16 @@ def _sort_in(
         waiting.setdefault(entity, Waiting(version, [])).entries.append(entry)
 
 
-def _timer(replay: Replay, at: int | None, now: int) -> list[Problem]:
+def _timer(replay: Replay, at: int | None, now: int, policy: Policy) -> list[Problem]:
     if not replay.version:
         return [] if at is None else [(None, "there is a timer, but no record")]
     state = replay.state
-    due = (
-        certificate.next_due(state, DEFAULT_POLICY)
-        if isinstance(state, Certificate)
-        else order.next_due(state, DEFAULT_POLICY)
-    )
+    due = certificate.next_due(state, policy) if isinstance(state, Certificate) else order.next_due(state, policy)
     if due is None:
         return []
     if at is None:
         return [(replay.version, f"no timer will wake it, and it is due at {due}")]
-    if at > max(due, now) + TIMER_SLACK_MS:
+    if at > max(due, now) + policy.errand_retry_ms + TIMER_SLACK_MS:
         return [(replay.version, f"its timer is set to {at}, and it is due at {due}")]
     return []
 

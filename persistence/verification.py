@@ -15,6 +15,7 @@ from msgspec import Struct
 from ledger.certificate import Certificate
 from ledger.identifiers import is_certificate
 from ledger.order import Order
+from ledger.policy import DEFAULT_POLICY, Policy
 from persistence.agreement import certificates_of, orders_of, problems_of_certificate, problems_of_order
 from persistence.comparison import Beside, outbox_total
 from persistence.idempotency import now_ms
@@ -58,6 +59,7 @@ async def verify(
     on_progress: Callable[[int], None],
     *,
     clock: Callable[[], int] = now_ms,
+    policy: Policy = DEFAULT_POLICY,
 ) -> VerificationReport:
     """Read and prove.
 
@@ -66,11 +68,12 @@ async def verify(
         entities: which; ``None``: all there are, and then also that none is missing.
         on_progress: is told now and then how many records were read.
         clock: milliseconds.
+        policy: of the service that writes the log: its timers are judged by it.
 
     Raises:
         StorageError: the log could not be read.
     """
-    verification = _Verification(log, on_progress, clock)
+    verification = _Verification(log, on_progress, clock, policy)
     if entities is None:
         await verification.everything()
     else:
@@ -79,10 +82,11 @@ async def verify(
 
 
 class _Verification:
-    def __init__(self, log: Log, on_progress: Callable[[int], None], clock: Callable[[], int]) -> None:
+    def __init__(self, log: Log, on_progress: Callable[[int], None], clock: Callable[[], int], policy: Policy) -> None:
         self._log = log
         self._on_progress = on_progress
         self._clock = clock
+        self._policy = policy
         self._findings: dict[Finding, None] = {}
         self._records = self._certificates = self._orders = 0
         self._balances: dict[str, int] = {}
@@ -168,7 +172,7 @@ class _Verification:
             certificates = await certificates_of(self._log, replays)
             now = self._clock()
             for replay in replays:
-                doubts = beside.problems_of(replay, now) + problems_of_order(replay, certificates, now)
+                doubts = beside.problems_of(replay, now, self._policy) + problems_of_order(replay, certificates, now)
                 if isinstance(replay.state, Order):
                     self._vouched |= {hash(one.code) for one in replay.state.allocations.values()}
                 yield replay, doubts

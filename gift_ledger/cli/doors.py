@@ -31,6 +31,7 @@ from gift_ledger.cli.probes import (
 )
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
+from ledger.policy import Policy
 from persistence.log import Log
 from persistence.settings import StorageSettings
 
@@ -139,11 +140,13 @@ def _prepare_ray(settings: Settings) -> None:
     prepare(os.environ, settings.ray_address)
 
 
-async def verify(log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]) -> VerificationReport:
+async def verify(
+    log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
+) -> VerificationReport:
     """Proof of the log."""
     from persistence.verification import verify
 
-    return await verify(log, entities, on_progress)
+    return await verify(log, entities, on_progress, policy=policy)
 
 
 class Doors(Struct, frozen=True, kw_only=True):
@@ -151,7 +154,7 @@ class Doors(Struct, frozen=True, kw_only=True):
 
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
-    verify: Callable[[Log, Sequence[str] | None, Callable[[int], None]], Awaitable[VerificationReport]] = verify
+    verify: Callable[[Log, Sequence[str] | None, Callable[[int], None], Policy], Awaitable[VerificationReport]] = verify
     reports: Callable[[Settings], Awaitable[list[ActorReport]]] = actor_reports
     dead_letters: Callable[[BridgeSettings], AbstractAsyncContextManager[DeadLetterDesk]] = open_dead_letters
     up: Callable[[Settings, Ready], Awaitable[int]] = run_up

@@ -51,8 +51,9 @@ async def _verify(context: Context, codes: list[str], *, as_json: bool) -> int:
         def advance(done: int) -> None:
             progress.update(bar, completed=done)
 
-        async with context.log(context.settings("redis_url")) as log:
-            report = await context.doors.verify(log, entities, advance)
+        settings = context.settings("redis_url")
+        async with context.log(settings) as log:
+            report = await context.doors.verify(log, entities, advance, settings.policy())
     if as_json:
         print_json(report)
     else:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.identifiers import certificate_entity, order_entity
+from ledger.policy import Policy
 from persistence.errors import DamagedLogError
 from persistence.log import Log
 from persistence.verification import Finding, VerificationReport
@@ -31,11 +32,13 @@ class Verifier:
     def __init__(self, report: VerificationReport) -> None:
         self.report = report
         self.asked: list[Sequence[str] | None] = []
+        self.policy: Policy | None = None
 
     async def __call__(
-        self, _log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]
+        self, _log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
     ) -> VerificationReport:
         self.asked.append(entities)
+        self.policy = policy
         on_progress(1)
         return self.report
 
@@ -129,9 +132,19 @@ def test_what_is_no_code_is_said_before_anything_is_read(world: World, wrong: st
     assert "is no certificate code: it has 8 to 32 characters of A-Z 0-9 -" in ran.stderr
 
 
+def test_timers_are_judged_by_the_settings_of_the_service(filled: World) -> None:
+    verifier = Verifier(proof())
+    filled.use(verify=verifier)
+    filled.environ["GIFT_LEDGER_ERRAND_RETRY_SECONDS"] = "86400"
+
+    filled.run("verify")
+
+    assert verifier.policy == Policy(errand_retry_ms=86_400_000)
+
+
 def test_a_damaged_log_points_to_itself(filled: World) -> None:
     async def verify(
-        log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None]
+        log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
     ) -> VerificationReport:
         raise DamagedLogError("c:X: record 3 cannot be read")
 

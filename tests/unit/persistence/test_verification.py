@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ledger import records as r
 from ledger.commands import PlannedLine
 from ledger.identifiers import MESSAGE, identifier
+from ledger.policy import DEFAULT_POLICY, Policy
 from persistence import codec
 from persistence.log import Batch, Change, Loaded, Log, OutboxPage, QueuedMessage, partition_of
 from persistence.memory import MemoryLog
@@ -19,8 +20,8 @@ ONE, TWO = "GC-00000001", "GC-00000002"
 HOUR_MS = 3_600_000
 
 
-async def proof(log: Log, *entities: str, now: int = NOON + 1) -> VerificationReport:
-    return await verify(log, entities or None, lambda _: None, clock=lambda: now)
+async def proof(log: Log, *entities: str, now: int = NOON + 1, policy: Policy = DEFAULT_POLICY) -> VerificationReport:
+    return await verify(log, entities or None, lambda _: None, clock=lambda: now, policy=policy)
 
 
 def problems(report: VerificationReport) -> list[tuple[str, int | None, str]]:
@@ -275,6 +276,19 @@ async def test_what_is_written_and_acknowledged_meanwhile_is_no_finding() -> Non
 
     assert problems(report) == []
     assert turns > 40
+
+
+async def test_a_timer_that_rang_is_put_off_by_the_retry_that_is_set(log: MemoryLog, writer: Writer) -> None:
+    await writer.sell("SO-1", ONE)
+    day_ms = 24 * HOUR_MS
+    later = NOON + YEAR_MS + 1  # the certificate is to expire, and its timer has rung
+    log._timers[partition_of(f"c:{ONE}", 4)][f"c:{ONE}"] = later + day_ms
+
+    patient = await proof(log, f"c:{ONE}", now=later, policy=Policy(errand_retry_ms=day_ms))
+    hasty = await proof(log, f"c:{ONE}", now=later)
+
+    assert problems(patient) == []
+    assert [problem.split(" to ")[0] for _, _, problem in problems(hasty)] == ["its timer is set"]
 
 
 async def test_a_finding_is_sure_although_others_are_written_to(writer: Writer) -> None:
