@@ -129,8 +129,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         Placement, about(_ACTORS, "shared: certificates share shards. dedicated: a Ray actor (55 MB) for each.")
     ] = "shared"
     shards: Annotated[
-        int, about(_ACTORS, "Ray actors that host certificates; about one core each.", ge=1, le=1_024)
-    ] = 2
+        int,
+        about(
+            _ACTORS,
+            "Ray actors that host certificates: one for each two cores, the same number everywhere.",
+            ge=1,
+            le=1_024,
+        ),
+    ] = 1
     dedicated_max: Annotated[
         int, about(_ACTORS, "Most dedicated Ray actors at a time, at 55 MB each.", ge=1, le=100_000)
     ] = 64

@@ -46,7 +46,8 @@ def stack_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, 
         settings: By name, without the prefix: `{"SHARDS": "3"}`.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIFT_LEDGER_", "RAY_"))}
-    own = {"DATA_DIR": str(data_dir), "HTTP_PORT": "0", "DASHBOARD_PORT": "0", **settings}
+    # two shards, so that orders and their certificates live in different ones
+    own = {"DATA_DIR": str(data_dir), "HTTP_PORT": "0", "DASHBOARD_PORT": "0", "SHARDS": "2", **settings}
     return inherited | {f"GIFT_LEDGER_{name}": value for name, value in own.items()}
 
 
