@@ -134,6 +134,7 @@ async def test_a_member_of_a_group_and_a_producer_can_be_closed(kafka: RealKafka
     await producer.start()
     consumer.subscribe([settings.payments])
     await until(consumer.assignment)
+    await producer.partitions_for(settings.payments)  # or it would ask for them of a broker that answers no more
 
     with frozen(kafka):
         sending = asyncio.create_task(producer.send_and_wait(settings.payments, b"x", key=b"k"))

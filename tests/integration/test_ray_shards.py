@@ -81,7 +81,7 @@ async def test_operators_see_what_each_actor_is(ray_cluster: str, make_ray_ledge
 
 
 async def test_whoever_starts_them_at_once_starts_each_once(make_ray_ledger: Callable[..., RayLedger]) -> None:
-    ledger = make_ray_ledger()
+    ledger = make_ray_ledger(ActorSettings(shards=2))
     start = [cluster.start_shards(ledger.settings, Policy(), ledger.storage, 32) for _ in range(3)]
 
     first, second, third = await asyncio.gather(*start)
