@@ -53,6 +53,7 @@ def frozen(kafka: RealKafka) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+        kafka.wait()
 
 
 def others() -> set[str]:

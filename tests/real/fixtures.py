@@ -110,6 +110,7 @@ def kafka(start_shared_kafka: Callable[[], RealKafka]) -> RealKafka:
     broker = start_shared_kafka()
     if not broker.running:
         broker.start()
+    broker.wait()
     return broker
 
 

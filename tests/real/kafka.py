@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.real.process import ServerFailedError, ServerProcess, free_port
+from tests.real.process import POLL_SECONDS, ServerFailedError, ServerProcess, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 JARS: Final = Path(__file__).resolve().parents[2] / ".cache" / "kafka"
 LOGGING: Final = Path(__file__).resolve().parent / "kafka_server" / "log4j2.properties"
@@ -90,16 +91,19 @@ class RealKafka:
         """
         if not self._properties.exists():
             self._format()
-        # Quiet, because it is refused until the broker listens.
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 100, "log_level": 0})
+        self.process.start(self._answers(), START_SECONDS_MAX)
 
-        def answers() -> bool:
-            try:
-                return bool(admin.list_topics(timeout=1).brokers)
-            except KafkaException:
-                return False
+    def wait(self) -> None:
+        """Wait until a broker that runs takes part again: one that stood still was shut out meanwhile.
 
-        self.process.start(answers, START_SECONDS_MAX)
+        Raises:
+            ServerFailedError: It does not.
+        """
+        answers, deadline = self._answers(), time.monotonic() + REQUEST_SECONDS_MAX
+        while not answers():
+            if time.monotonic() > deadline:
+                raise ServerFailedError(f"Kafka runs, and does not answer in {REQUEST_SECONDS_MAX} s")
+            time.sleep(POLL_SECONDS)  # a server that is shut out has no event to wait for
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
@@ -135,6 +139,19 @@ class RealKafka:
         refused = [(name, message) for name, code, message, *_ in response.topic_errors if code != 0]
         if refused:
             raise ServerFailedError(f"topics not created: {refused}")
+
+    def _answers(self) -> Callable[[], bool]:
+        """A function that tells whether there is a broker now."""
+        # Quiet, because it is refused until the broker listens.
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 100, "log_level": 0})
+
+        def answers() -> bool:
+            try:
+                return bool(admin.list_topics(timeout=1).brokers)
+            except KafkaException:
+                return False
+
+        return answers
 
     def _format(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
