@@ -1,1 +1,1 @@
-"""How fast the service is, measured from outside on a running stack."""
+"""How fast the service is, beside what a good team would build instead: ``make bench``."""

@@ -1,7 +1,6 @@
 """Fills a ledger with active certificates, as if all had been sold: written to the log directly, without the outbox."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from typing import Final
 
 from ledger import certificate
@@ -25,38 +24,50 @@ def code(number: int) -> str:
     return f"GC-BENCH-{number:07}"
 
 
-async def seed(log: Log, count: int, now: int) -> int:
-    """See to it that the first ``count`` certificates are there; gives how many were made. ``now`` in milliseconds."""
+async def seed(log: Log, count: int, now: int, first: int = 0) -> int:
+    """See to it that ``count`` certificates are there, from number ``first`` on.
+
+    Args:
+        log: where to.
+        count: how many.
+        now: milliseconds; the time of their activation.
+        first: number of the first one.
+
+    Returns:
+        How many were made; those that were there stay as they are.
+    """
     made = 0
-    numbers = iter(range(count))
-    while batch := list(islice(numbers, BATCH)):
-        entities = [certificate_entity(code(number)) for number in batch]
-        missing = [
-            number for number, loaded in zip(batch, await log.load(entities), strict=True) if loaded.version == 0
-        ]
-        if missing:
-            conflict = await log.append(Batch(tuple(_changes(missing, now))))
-            if conflict is not None:
-                message = f"somebody else seeds at the same time: {conflict.stale[:3]}"
-                raise RuntimeError(message)
-        made += len(missing)
+    end = first + count
+    for start in range(first, end, BATCH):
+        changes = [_change(number, now) for number in range(start, min(start + BATCH, end))]
+        made += await _append_missing(log, changes)
     return made
 
 
-def _changes(numbers: list[int], now: int) -> Iterator[Change]:
+async def _append_missing(log: Log, changes: Sequence[Change]) -> int:
+    """Write those that are new: all of them, on an empty ledger in one go."""
+    while changes:
+        conflict = await log.append(Batch(tuple(changes)))
+        if conflict is None:
+            break
+        there = set(conflict.stale)
+        changes = [change for change in changes if change.entity not in there]
+    return len(changes)
+
+
+def _change(number: int, now: int) -> Change:
+    order_id = f"SO-BENCH-{number:07}"
     expires_at = now + 365 * DAY_MS
-    for number in numbers:
-        order_id = f"SO-BENCH-{number:07}"
-        records, _ = certificate.advance(
-            Certificate(code=code(number)),
-            now,
-            _SELLER,
-            r.Reserved(order_id, "1", now + DAY_MS),
-            r.Joined(DENOMINATION, "RUB"),
-            r.Activated(order_id, "1", DENOMINATION, "RUB", expires_at, cvc=bytes(32)),
-        )
-        position, stored = codec.START, []
-        for record in records:
-            encoded, position = codec.encode(position, record)
-            stored.append(encoded)
-        yield Change(certificate_entity(code(number)), 0, tuple(stored), due=expires_at)
+    records, _ = certificate.advance(
+        Certificate(code=code(number)),
+        now,
+        _SELLER,
+        r.Reserved(order_id, "1", now + DAY_MS),
+        r.Joined(DENOMINATION, "RUB"),
+        r.Activated(order_id, "1", DENOMINATION, "RUB", expires_at, cvc=bytes(32)),
+    )
+    position, stored = codec.START, []
+    for record in records:
+        encoded, position = codec.encode(position, record)
+        stored.append(encoded)
+    return Change(certificate_entity(code(number)), 0, tuple(stored), due=expires_at)
