@@ -1,0 +1,124 @@
+"""The bulk calls: many authorizations, captures or voids in one request, an outcome for each.
+
+What concentrators of tills and batch jobs call. Each item means what the single call with its key would mean, and the
+ledger is asked the same: so either may repeat what the other one sent.
+
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key``, 415, 503 for
+too many bulk calls, 413, 408, 400 for what holds the items. All else concerns one item and stands in its place.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar.types import Receive
+
+from actors.errors import ActorError, OverloadedError
+from actors.ports import Ask
+from gateway.access import Call, Client
+from gateway.bodies import check_media, read_body
+from gateway.bulk_items import ItemsDecoder
+from gateway.bulk_outcomes import Rendered
+from gateway.bulk_requests import BULK_BODIES, SINGLE
+from gateway.certificates import COMMANDS, admit
+from gateway.exchange import Exchange
+from gateway.faults import Fault, ProblemError, invalid
+from gateway.headers import IDEMPOTENCY_KEY
+from gateway.keyring import Keyring
+from gateway.metrics import Metrics
+from gateway.reply import JSON, Reply
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from ledger.answers import Answer
+from ledger.identifiers import certificate_entity
+
+REQUESTS_MAX: Final = 64
+"""Bulk calls under way at once; more are refused. It bounds the memory that their bodies take: a megabyte each."""
+KINDS_LOGGED_MAX: Final = 5
+"""Kinds of failure of one request that are logged; there are hardly more."""
+
+_FULL: Final = OverloadedError("Too many items are under way; nothing happened.")
+
+_logger = logging.getLogger(__name__)
+
+
+class Bulk:
+    """Answers the bulk calls."""
+
+    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, metrics: Metrics) -> None:
+        self._ledger = services.ledger
+        self._vault = services.vault
+        self._settings = settings
+        self._keyring = keyring
+        self._metrics = metrics
+        self._decoders: dict[Call, ItemsDecoder[Any]] = {
+            call: ItemsDecoder(*kinds) for call, kinds in BULK_BODIES.items()
+        }
+        self._requests = 0
+
+    async def post(self, exchange: Exchange, call: Call, receive: Receive) -> Reply:
+        """Carry out a bulk call.
+
+        Raises:
+            ProblemError: what is wrong with the request as a whole.
+            TimeoutError: the ledger did not answer in time.
+        """
+        headers = exchange.headers
+        settings = self._settings
+        client = await admit(self._keyring, exchange, call)
+        if IDEMPOTENCY_KEY in headers:
+            raise invalid("Idempotency-Key", "is none of a bulk call: each item has an idempotencyKey of its own")
+        check_media(headers)
+        if self._requests >= REQUESTS_MAX:
+            raise ProblemError(Fault.OVERLOADED, "Too many bulk calls are under way; nothing happened. Try again.")
+        self._requests += 1
+        try:
+            body = await read_body(headers, receive, settings.bulk_body_bytes_max, settings.receive_seconds)
+            items = self._decoders[call].decode(body)
+            outcomes = await self._outcomes(call, client, items)
+        finally:
+            self._requests -= 1
+        _log_failures(call, outcomes)
+        rendered = Rendered(outcomes, exchange.instance)
+        self._metrics.count_items(SINGLE[call], rendered.counts)
+        return Reply(200, (JSON,), rendered.body)
+
+    async def _outcomes(self, call: Call, client: Client, items: Sequence[Any]) -> list[Answer | Exception]:
+        """What comes of each item; one that is a problem already keeps it."""
+        outcomes: list[Answer | Exception] = list(items)
+        asks: list[Ask] = []
+        places: list[int] = []
+        command_of, vault, origin_of = COMMANDS[SINGLE[call]], self._vault, client.origins()
+        for place, item in enumerate(items):
+            if isinstance(item, ProblemError):
+                continue
+            code = item.certificate_code.upper()
+            entity, command = certificate_entity(code), command_of(item, code, vault)
+            asks.append((entity, command, origin_of(entity, command, item.idempotency_key)))
+            places.append(place)
+        found = await self._ask(asks)
+        for place, outcome in zip(places, found, strict=True):
+            outcomes[place] = outcome
+        return outcomes
+
+    async def _ask(self, asks: list[Ask]) -> list[Answer | ActorError]:
+        """The ledger's answers, to as many as may be under way."""
+        metrics = self._metrics
+        room = max(0, self._settings.bulk_items_in_flight_max - metrics.items_in_flight)
+        taken = asks[:room]
+        metrics.items_in_flight += len(taken)
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                found = await self._ledger.ask_many(taken)
+        finally:
+            metrics.items_in_flight -= len(taken)
+        return found + [_FULL] * (len(asks) - len(taken))
+
+
+def _log_failures(call: Call, outcomes: Sequence[Answer | Exception]) -> None:
+    """One line for each kind of failure, however many items it befell."""
+    failures = Counter(f"{type(one).__name__}: {one}" for one in outcomes if isinstance(one, ActorError))
+    for failure, number in failures.most_common(KINDS_LOGGED_MAX):
+        _logger.warning("%s: %d of %d items: %s", call, number, len(outcomes), failure)
