@@ -1,0 +1,1 @@
+"""What is done when a ledger was lost: backups, and putting one back."""

@@ -1,0 +1,127 @@
+"""Puts a backup back into an empty place, and compares it with what subscribers know before anybody may open it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.bridge_settings import BridgeSettings
+from gateway.offsets import read_again, read_so_far
+from gateway.reconciliation import ReconciliationReport, reconcile
+from gift_ledger.embedded.folder import locked
+from gift_ledger.embedded.valkey import EmbeddedValkey
+from gift_ledger.recovery.copy import TIMEOUT_SECONDS, Copy, opened
+from gift_ledger.settings import Settings
+from persistence.archive import Manifest
+from persistence.checks import require_safe
+from persistence.copying import claim, copy_keys, open_copy
+from persistence.errors import StorageUnsafeError
+from persistence.fence import shut
+from persistence.redis_client import Client, connect
+from persistence.redis_log import RedisLog
+from persistence.vault import Vault
+
+CONNECTIONS_MAX: Final = 2
+"""To each of the two servers: one reads while the other writes."""
+COPYING: Final = "copying"
+COMPARING: Final = "comparing"
+
+OnStep = Callable[[str, int, int | None], None]
+"""Is told what is done, how much of it, and of how much if that is known."""
+
+
+class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was put back."""
+
+    manifest: Manifest
+    keys: int
+    """Keys that were written."""
+    secrets: bool
+    """Whether the secrets file that belongs to the ledger is in its place."""
+    reconciliation: ReconciliationReport | None
+    """How it compares with Kafka; ``None`` if that was not asked for. Certificates that are lost in part are shut."""
+
+
+async def restore(settings: Settings, file: Path, program: Path | None, on_step: OnStep, *, compare: bool) -> Restored:
+    """Put a backup back. Until all is done nobody can open the ledger.
+
+    Args:
+        settings: where to: a server, or without one the embedded server's folder; and where Kafka is.
+        file: the backup.
+        program: the server that reads it; by default the Valkey that comes with us.
+        on_step: is told how far it is.
+        compare: with what Kafka holds; and have orders and payments read again from where the backup had them.
+
+    Raises:
+        ArchiveError: it is no backup, or it was changed.
+        TargetInUseError: there is something in the place.
+        FolderBusyError: a stack runs on the data folder.
+        StorageUnsafeError: the backup belongs to other secrets or another prefix, or the server would lose data.
+        TopicsError: Kafka does not answer, or the inbox runs.
+    """
+    bridge = settings.bridge() if compare else None
+    if bridge is not None:
+        await read_so_far(bridge)  # whether it answers, before anything is written
+    async with opened(file, program) as copy, _target(settings) as url:
+        secrets = _secrets(settings, copy.manifest)
+        source = connect(copy.storage.redis_url, connections_max=CONNECTIONS_MAX, timeout_seconds=TIMEOUT_SECONDS)
+        target = connect(url, connections_max=CONNECTIONS_MAX, timeout_seconds=TIMEOUT_SECONDS)
+        try:
+            await require_safe(target, 0, allow_unsafe=settings.redis_allow_unsafe)
+            return await _restore(source, target, copy, bridge, on_step, secrets=secrets)
+        finally:
+            await source.aclose()
+            await target.aclose()
+
+
+async def _restore(
+    source: Client, target: Client, copy: Copy, bridge: BridgeSettings | None, on_step: OnStep, *, secrets: bool
+) -> Restored:
+    manifest = copy.manifest
+    await claim(target, manifest.prefix)
+    keys = await copy_keys(source, target, manifest.prefix, lambda done: on_step(COPYING, done, None))
+    report = None
+    if bridge is not None:
+        await read_again(bridge, manifest.inbox or _beginning(await read_so_far(bridge)))
+        log = RedisLog(target, partitions=manifest.partitions, prefix=manifest.prefix)
+        report = await reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total))
+        await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
+    await open_copy(source, target, manifest.prefix, keys)
+    return Restored(manifest=manifest, keys=keys, secrets=secrets, reconciliation=report)
+
+
+@asynccontextmanager
+async def _target(settings: Settings) -> AsyncIterator[str]:
+    """Where the ledger goes: its server, or the embedded one, which nobody else runs meanwhile."""
+    if settings.redis_url is not None:
+        yield settings.redis_url
+        return
+    async with (
+        locked(settings.data_path) as lock,
+        EmbeddedValkey(settings.data_path / "valkey", settings.run_path, lock) as server,
+    ):
+        yield server.fast_url
+
+
+def _secrets(settings: Settings, manifest: Manifest) -> bool:
+    """Whether the secrets file is there; it must not be another ledger's."""
+    if manifest.prefix != settings.redis_prefix:
+        raise StorageUnsafeError(
+            f"the backup is of {manifest.prefix!r}, and redis_prefix is {settings.redis_prefix!r}: correct it."
+        )
+    if not settings.secrets_file.exists():
+        return False
+    fingerprint = Vault.load(settings.secrets_file).fingerprint
+    if manifest.vault not in {None, fingerprint}:
+        raise StorageUnsafeError(
+            f"the backup was made with the pepper {manifest.vault}, and {settings.secrets_file} has {fingerprint}: put "
+            "the secrets file back that belongs to it, or no CVC would ever be right."
+        )
+    return True
+
+
+def _beginning(offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, int]]:
+    """The beginning of the same partitions."""
+    return {topic: dict.fromkeys(partitions, 0) for topic, partitions in offsets.items()}

@@ -1,0 +1,159 @@
+"""After a restore nothing that was published is rewound: what subscribers know more of is shut, and told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from actors.host import wall_clock
+from gateway.offsets import TopicsError, read_again, read_so_far
+from gateway.relay import OutboxRelay
+from gift_ledger.recovery.backup import backup
+from gift_ledger.recovery.restore import COMPARING, COPYING, restore
+from gift_ledger.settings import Settings
+from persistence.redis_client import connect
+from persistence.redis_log import RedisLog
+from persistence.settings import StorageSettings
+from persistence.verification import verify
+from tests.contract.histories import NOON, Writer
+from tests.integration.kafka_stage import is_empty, make_topics, publish, read_topic, running
+from tests.real.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.real.kafka import RealKafka
+    from tests.real.redis import RealServer
+
+pytestmark = pytest.mark.real
+
+USED, QUIET, SOLD_LATER = "GC-00000001", "GC-00000002", "GC-00000003"
+
+
+@pytest.fixture
+async def settings(kafka: RealKafka, kafka_prefix: str, redis_server: RealServer, tmp_path: Path) -> Settings:
+    made = Settings(
+        redis_url=redis_server.url,
+        data_dir=str(tmp_path),
+        partitions=1,  # so that all wait in one outbox
+        kafka_bootstrap=kafka.bootstrap,
+        kafka_group=f"{kafka_prefix}group",
+        topic_sales_orders=f"{kafka_prefix}All_SalesOrder",
+        topic_payments=f"{kafka_prefix}All_Payments",
+        topic_states=f"{kafka_prefix}GiftCertificateState",
+        topic_transactions=f"{kafka_prefix}GiftCertificateTransaction",
+        topic_dead_letters=f"{kafka_prefix}DeadLetter",
+    )
+    await make_topics(kafka, made.bridge())
+    return made
+
+
+@pytest.fixture
+async def log(settings: Settings) -> AsyncIterator[RedisLog]:
+    opened = await RedisLog.open(settings.storage())
+    yield opened
+    await opened.close()
+
+
+async def published(log: RedisLog, settings: Settings) -> None:
+    """Have a relay publish all that waits."""
+    async with running(OutboxRelay(log, settings.bridge(), wall_clock)):
+        await is_empty(log)
+
+
+async def states(settings: Settings) -> dict[str, int]:
+    """What the compacted topic keeps: by code, the version of the last state."""
+    records = await read_topic(settings.bridge().bootstrap, settings.topic_states, 1)
+    return {record.key.decode(): json.loads(record.value)["version"] for record in records}
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["redis", "valkey"], indirect=True)
+async def test_what_subscribers_know_more_of_is_shut_and_nothing_is_rewound(
+    settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path
+) -> None:
+    bridge, file = settings.bridge(), tmp_path / "monday.backup"
+    writer = Writer(log)
+    await writer.sell("SO-1", USED, QUIET)
+    await published(log, settings)
+    await writer.spend(USED, 100, 2)
+    await writer.spend(QUIET, 100, 1)
+    await publish(bridge.bootstrap, bridge.payments, [("SO-1", b"{}")] * 3)
+    await read_again(bridge, {bridge.payments: dict.fromkeys(range(3), 0), bridge.sales_orders: {0: 0, 1: 0, 2: 0}})
+    manifest = await backup(settings, file, lambda _: None)  # the events of both wait
+    waited = sum(await log.outbox_sizes())
+    version = writer.certificates[USED][1].version
+    await writer.spend(USED, 50, 1)
+    await writer.sell("SO-2", SOLD_LATER)
+    await published(log, settings)
+    before = await states(settings)
+    ends = {bridge.payments: {0: 1, 1: 1, 2: 1}}
+    await read_again(bridge, ends)
+    steps: list[str] = []
+
+    restored = await restore(
+        replace(settings, redis_url=own_redis.url),
+        file,
+        None,
+        lambda step, _done, _total: steps.append(step),
+        compare=True,
+    )
+
+    report = restored.reconciliation
+    assert report is not None
+    assert [(one.code, one.version, one.published) for one in report.lost] == [
+        (USED, version, version + 2),
+        (SOLD_LATER, 0, 3),
+    ]
+    lost = {(one.code, one.version, one.amount) for one in report.lost_events if one.topic == "transaction"}
+    assert lost == {(USED, version + 2, 50), (SOLD_LATER, 3, 150_000)}
+    assert {COPYING, COMPARING} == set(steps)
+    assert manifest.inbox is not None
+    assert (await read_so_far(bridge))[bridge.payments] == manifest.inbox[bridge.payments] == {0: 0, 1: 0, 2: 0}
+    back = await RedisLog.open(StorageSettings(redis_url=own_redis.url))
+    proof = await verify(back, None, lambda _: None, clock=lambda: NOON + 1)
+    assert {one.entity for one in proof.findings} == {f"c:{USED}", f"c:{SOLD_LATER}"}
+    assert all("records were lost" in one.problem for one in proof.findings)
+    assert 0 < proof.publications_waiting < waited
+    (loaded,) = await back.load([f"c:{USED}"])
+    assert loaded.damage is not None
+    await published(back, settings)
+    await back.close()
+    assert await states(settings) == before
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
+async def test_a_restore_begins_only_when_kafka_answers(
+    settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "monday.backup"
+    await Writer(log).sell("SO-1", USED)
+    manifest = await backup(settings, file, lambda _: None)
+    away = replace(settings, redis_url=own_redis.url, kafka_bootstrap=f"127.0.0.1:{free_port()}")
+
+    with pytest.raises(TopicsError):
+        await restore(away, file, None, lambda *_: None, compare=True)
+
+    target = connect(own_redis.url, connections_max=1, timeout_seconds=5)
+    assert await target.execute_command("DBSIZE") == 0
+    await target.aclose()
+    assert manifest.inbox is not None
+    assert manifest.published == {
+        settings.topic_states: dict.fromkeys(range(3), 0),
+        settings.topic_transactions: dict.fromkeys(range(3), 0),
+    }
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+async def test_a_backup_is_made_without_kafka_too(settings: Settings, log: RedisLog, tmp_path: Path) -> None:
+    await Writer(log).sell("SO-1", USED)
+    away = replace(settings, kafka_bootstrap=f"127.0.0.1:{free_port()}")
+
+    manifest = await backup(away, tmp_path / "monday.backup", lambda _: None)
+
+    assert (manifest.inbox, manifest.published) == (None, None)
