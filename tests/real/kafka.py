@@ -31,8 +31,10 @@ JAVA_OPTIONS: Final = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredSt
 PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{broker_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port}
+listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{linked_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{link_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LINKED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 log.dirs={data}
@@ -60,7 +62,7 @@ def kafka_missing() -> str | None:
 
 
 class RealKafka:
-    """A broker with a data folder and two loopback ports of its own. It takes about two seconds to start.
+    """A broker with a data folder and loopback ports of its own. It takes about two seconds to start.
 
     `start`, `kill`, `stop` and `restart` block: a test with a running event loop calls them through
     `asyncio.to_thread`.
@@ -73,6 +75,10 @@ class RealKafka:
         self.directory = directory
         self.broker_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.broker_port}"
+        self.linked_port = free_port()
+        """A second port, for those who reach it over a link."""
+        self.link_port = self.linked_port
+        """Where these find that port; to be set before the first start."""
         self._properties = directory / "server.properties"
         java = shutil.which("java") or "java"
         self._java = (java, *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{JARS}/*")
@@ -99,10 +105,10 @@ class RealKafka:
         Raises:
             ServerFailedError: It does not.
         """
-        answers, deadline = self._answers(), time.monotonic() + REQUEST_SECONDS_MAX
+        answers, deadline = self._answers(), time.monotonic() + START_SECONDS_MAX
         while not answers():
             if time.monotonic() > deadline:
-                raise ServerFailedError(f"Kafka runs, and does not answer in {REQUEST_SECONDS_MAX} s")
+                raise ServerFailedError(f"Kafka runs, and does not answer in {START_SECONDS_MAX} s")
             time.sleep(POLL_SECONDS)  # a server that is shut out has no event to wait for
 
     def kill(self) -> None:
@@ -156,7 +162,11 @@ class RealKafka:
     def _format(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         properties = PROPERTIES.format(
-            broker_port=self.broker_port, controller_port=free_port(), data=self.directory / "data"
+            broker_port=self.broker_port,
+            linked_port=self.linked_port,
+            link_port=self.link_port,
+            controller_port=free_port(),
+            data=self.directory / "data",
         )
         self._properties.write_text(properties)
         formatted = subprocess.run(  # noqa: S603 - the command is made here

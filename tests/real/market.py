@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from examples.topics import DEAD_LETTERS, PAYMENTS, SALES_ORDERS, STATES, TRANSACTIONS, Publisher
 from tests.real.caller import Caller, Service
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 ACTIVE_SECONDS_MAX: Final = 20.0
 POLL_SECONDS: Final = 0.03
+PUBLISHED_SECONDS_MAX: Final = 100.0
+"""Longer than the longest time for which tests take Kafka away."""
 PHONE: Final = "+79990000001"
 
 _SETTINGS: Final = {
@@ -149,4 +152,15 @@ class Market:
         return found
 
     async def _publish(self, topic: str, key: str, event: dict[str, object]) -> None:
-        await self._publisher.publish(self._prefix + topic, key, msgspec.json.encode(event))
+        """Publish an event, as Orders and Payments do: again until the broker has it, which may make it come twice."""
+        value = msgspec.json.encode(event)
+        async with asyncio.timeout(PUBLISHED_SECONDS_MAX):
+            while not await self._published(topic, key, value):  # noqa: ASYNC110 - a broker that is away tells nobody
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _published(self, topic: str, key: str, value: bytes) -> bool:
+        try:
+            await self._publisher.publish(self._prefix + topic, key, value)
+        except (TimeoutError, KafkaError):
+            return False
+        return True

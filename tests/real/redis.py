@@ -48,9 +48,14 @@ class RealServer:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.directory = directory
+        self.within: Sequence[str] = ()
+        """A command that the server is started by, such as one that enters a namespace; it has to become the server."""
         command = [binary, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory), "--save", ""]
+        command += ["--repl-diskless-sync-delay", "0"]  # a copy is asked for alone: nobody else is waited for
         command += ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
-        self.process = ServerProcess([*command, *options], directory)
+        self.options = tuple(options)
+        self._command = command
+        self.process = ServerProcess(command, directory)
 
     @property
     def running(self) -> bool:
@@ -58,7 +63,13 @@ class RealServer:
         return self.process.running
 
     def start(self) -> None:
-        """Start it, and wait until it has loaded its data and answers."""
+        """Start it, and wait until it has loaded its data and answers.
+
+        Raises:
+            ServerFailedError: It runs already, or does not come up.
+        """
+        if not self.running:
+            self.process = ServerProcess([*self.within, *self._command, *self.options], self.directory)
         self.process.start(self._answers, START_SECONDS_MAX)
 
     def kill(self) -> None:
@@ -81,6 +92,12 @@ class RealServer:
         with self._client() as client:
             client.flushall()
             client.script_flush()
+
+    def ask(self, *words: str) -> object:
+        """What the server answers to a command, such as `("CONFIG", "SET", "maxmemory", "1mb")`."""
+        with self._client() as client:
+            answer: object = client.execute_command(*words)
+        return answer
 
     def _client(self) -> redis.Redis:
         return redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RAY: Final = str(Path(sys.executable).with_name("ray"))
 START_SECONDS_MAX: Final = 90.0
+SHARDS_SIGN: Final = "shards listen at"
+"""What the role says once all shards can be reached."""
 ROLES: Final = {"storefront", "pos", "payments", "support", "ops"}
 
 
@@ -65,10 +67,16 @@ class RoleStack:
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, str], gateways: int = 2) -> None:
+        self.role_settings: dict[str, dict[str, object]] = {}
+        """What single roles have otherwise."""
+        self.role_commands: dict[str, list[str]] = {}
+        """Programs of single roles that are not `gift-ledger` itself."""
         self._directory = directory
         self.data_dir = directory / "data"
         self.bootstrap = settings["KAFKA_BOOTSTRAP"]
         self.ports = [free_port() for _ in range(gateways)]
+        self.doors = list(self.ports)
+        """Ports at which clients reach the gateways."""
         self._ray_port = free_port()
         self._ray_folder = tempfile.TemporaryDirectory(prefix="gl-ray-")  # sockets need a short path
         own = {"RAY_ADDRESS": f"127.0.0.1:{self._ray_port}", "CHANNEL": "tcp", "CHANNEL_HOST": "auto", **settings}
@@ -88,28 +96,35 @@ class RoleStack:
         token = self.data_dir / "channel.token"
         token.write_text(secrets.token_hex(32))
         token.chmod(0o600)
-        self._start_ray()
-        self.start_role("shards", "shards listen at")
-        self.start_role("bridge")
-        for number in range(len(self.ports)):
-            self.start_gateway(number)
+        self.start_programs()
         for role in sorted(ROLES):
             made = self.run("keys", "create", f"test-{role}", role)
             assert made.returncode == 0, made.stderr
             self.keys[role] = made.stdout.strip()
 
-    def start_gateway(self, number: int) -> None:
+    def start_programs(self) -> None:
+        """Start everything that runs; what is on disk is there."""
+        self._start_ray()
+        self.start_role("shards", SHARDS_SIGN)
+        self.start_role("bridge")
+        for number in range(len(self.ports)):
+            self.start_gateway(number)
+
+    def start_gateway(self, number: int, settings: Mapping[str, object] | None = None) -> None:
         """Start a gateway, and wait until it listens."""
         port = self.ports[number]
-        self.start_role("gateway", f"listening on http://127.0.0.1:{port}", f"gateway-{number}", {"HTTP_PORT": port})
+        sign = f"listening on http://127.0.0.1:{port}"
+        self.start_role("gateway", sign, f"gateway-{number}", {"HTTP_PORT": port, **(settings or {})})
 
     def start_role(
         self, role: str, sign: str = "", name: str | None = None, settings: Mapping[str, object] | None = None
     ) -> None:
         """Start a role, and wait until it has logged ``sign``."""
         folder = self._directory / (name or role)
-        more = {f"GIFT_LEDGER_{key}": str(value) for key, value in (settings or {}).items()}
-        program = ServerProcess(["setsid", PROGRAM, role], folder, self.environment | more)
+        own = {**self.role_settings.get(role, {}), **(settings or {})}
+        more = {f"GIFT_LEDGER_{key}": str(value) for key, value in own.items()}
+        command = ["setsid", *self.role_commands.get(role, [PROGRAM]), role]
+        program = ServerProcess(command, folder, self.environment | more)
         self._programs[name or role] = program
         said = program.log_path.stat().st_size if program.log_path.exists() else 0
         program.start(lambda: sign in program.log_path.read_text(errors="replace")[said:], START_SECONDS_MAX)
@@ -121,6 +136,20 @@ class RoleStack:
             ServerFailedError: It took too long.
         """
         self._programs.pop(name).stop(STOP_SECONDS_MAX)
+
+    def kill(self, name: str) -> None:
+        """Kill a program (SIGKILL)."""
+        self._programs.pop(name).kill()
+
+    def kill_programs(self) -> None:
+        """Kill everything that runs, as a power cut would."""
+        for name in list(self._programs):
+            self.kill(name)
+        kill_all(self.data_dir)
+
+    def program(self, name: str) -> ServerProcess:
+        """A program that was started."""
+        return self._programs[name]
 
     def end(self) -> None:
         """End everything: our programs in good order, then Ray, which would give the actors half a minute to leave."""
@@ -150,11 +179,11 @@ class RoleStack:
     def client(self, role: str, gateway: int | None = None) -> httpx.AsyncClient:
         """A client with the key of a role: of one gateway, or of all by way of a load balancer."""
         return httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.ports[gateway or 0]}",
+            base_url=f"http://127.0.0.1:{self.doors[gateway or 0]}",
             headers={"Authorization": f"Bearer {self.keys[role]}"},
             timeout=15.0,
             trust_env=False,
-            transport=Balanced(self.ports) if gateway is None else None,
+            transport=Balanced(self.doors) if gateway is None else None,
         )
 
     def _start_ray(self) -> None:

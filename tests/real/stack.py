@@ -33,6 +33,7 @@ INBOX: Final = "ray::KafkaInboxActor"
 SMS_SENDER: Final = "ray::SmsSenderActor"
 VALKEY: Final = "valkey-server"
 GCS: Final = "gcs/gcs_server"
+RAYLET: Final = "raylet/raylet"
 
 MARK: Final = "GIFT_LEDGER_DATA_DIR"
 """Every process of a stack inherits this variable, and no two stacks have the same value of it."""
@@ -177,10 +178,12 @@ class RunningStack:
         _send(pid, signal.SIGKILL)
         return pid
 
-    def run(self, *arguments: str, settings: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, settings: Mapping[str, str] | None = None, seconds_max: float = COMMAND_SECONDS_MAX
+    ) -> subprocess.CompletedProcess[str]:
         """Run `gift-ledger` against the stack to its end."""
         more = {f"GIFT_LEDGER_{name}": value for name, value in (settings or {}).items()}
-        return run_program(self.environment | more, *arguments)
+        return run_program(self.environment | more, *arguments, seconds_max=seconds_max)
 
     def client(self, role: str = "ops") -> httpx.AsyncClient:
         """A client with the key of a role, to be closed by the caller."""
@@ -192,7 +195,9 @@ class RunningStack:
         )
 
 
-def run_program(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(
+    environment: Mapping[str, str], *arguments: str, seconds_max: float = COMMAND_SECONDS_MAX
+) -> subprocess.CompletedProcess[str]:
     """Run `gift-ledger` to its end."""
     return subprocess.run(  # noqa: S603 - the command is made by the test run itself
         [PROGRAM, *arguments],
@@ -200,7 +205,7 @@ def run_program(environment: Mapping[str, str], *arguments: str) -> subprocess.C
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS_MAX,
+        timeout=seconds_max,
         check=False,
     )
 

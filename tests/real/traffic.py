@@ -20,8 +20,9 @@ SELLERS: Final = 2
 HOT_SHARE: Final = 0.5
 AMOUNT_MAX: Final = 900
 SOLD_AMOUNT: Final = 5_000
-DONE_SECONDS_MAX: Final = 45.0
+DONE_SECONDS_MAX: Final = 90.0
 """How long whatever was begun may take to come to its end, faults included."""
+PROBE_AMOUNT: Final = 1
 
 
 class Told(Struct, frozen=True):
@@ -42,11 +43,16 @@ class Traffic:
         hot: Codes that half of the calls go to.
         cold: Codes that the others go to.
         seed: Of what they do.
+        pause_seconds: Between two purchases of a till, and two sales of a shop.
     """
 
-    def __init__(self, stack: Service, prefix: str, hot: list[str], cold: list[str], seed: int) -> None:
+    def __init__(
+        self, stack: Service, prefix: str, hot: list[str], cold: list[str], seed: int, *, pause_seconds: float = 0.0
+    ) -> None:
         self._market = Market(stack, prefix)
         self._callers = [Caller(stack, "pos") for _ in range(CLIENTS)]
+        self._prober = Caller(stack, "pos")
+        self._pause_seconds = pause_seconds
         self._hot, self._cold = hot, cold
         self._chance = random.Random(seed)
         self._stop = asyncio.Event()
@@ -73,7 +79,7 @@ class Traffic:
             async with asyncio.timeout(DONE_SECONDS_MAX):
                 results = await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
-            for caller in self._callers:
+            for caller in (*self._callers, self._prober):
                 await caller.close()
             await self._market.__aexit__(None, None, None)
         if kind is None:
@@ -84,7 +90,31 @@ class Traffic:
     @property
     def failed(self) -> Counter[str]:
         """Attempts that got no answer, or 503: by the kind of error, or the code of the problem."""
-        return sum((caller.failed for caller in (*self._callers, self._market.shop)), Counter())
+        return sum((caller.failed for caller in self._everybody), Counter())
+
+    @property
+    def unknown(self) -> int:
+        """Operations of which an attempt had an unknown outcome."""
+        return sum(caller.unknown for caller in self._everybody)
+
+    @property
+    def repeated(self) -> int:
+        """Attempts at operations with a key that was sent before."""
+        return sum(caller.repeated for caller in self._everybody)
+
+    @property
+    def _everybody(self) -> list[Caller]:
+        return [*self._callers, self._prober, self._market.shop]
+
+    async def all_served(self, within_seconds: float) -> None:
+        """Wait until an authorization of each certificate was answered, whichever shard it lives in."""
+        body: dict[str, object] = {"purpose": "Redemption", "amount": PROBE_AMOUNT, "currency": "RUB"}
+        try:
+            async with asyncio.timeout(within_seconds):
+                codes = [*self._hot, *self._cold]
+                await asyncio.gather(*(self._have(self._prober, code, "authorize", body) for code in codes))
+        except TimeoutError:
+            raise AssertionError(f"not every certificate was served in {within_seconds:g} s") from None
 
     async def more(self, count: int, within_seconds: float = DONE_SECONDS_MAX) -> None:
         """Wait until so many more calls have got their 2xx, and until every client that fails has been seen to."""
@@ -117,6 +147,7 @@ class Traffic:
     async def _redeem(self, caller: Caller) -> None:
         chance = self._chance
         while not self._stop.is_set():
+            await asyncio.sleep(self._pause_seconds)
             code = chance.choice(self._hot if chance.random() < HOT_SHARE else self._cold)
             amount = chance.randint(1, AMOUNT_MAX)
             body: dict[str, object] = {"purpose": "Redemption", "amount": amount, "currency": "RUB"}
@@ -153,6 +184,7 @@ class Traffic:
         """Sales whose three messages come in any order."""
         market = self._market
         while not self._stop.is_set():
+            await asyncio.sleep(self._pause_seconds)
             code, order_id = new_code(), f"SO-{new_code()}"
             steps = [
                 market.order({"1": SOLD_AMOUNT}, orderId=order_id),
