@@ -13,12 +13,13 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
+READY_TO_BENCH := .venv/.ready-to-bench
 KAFKA := .cache/kafka/.ready
 
 # Ray imports thousands of modules: with bytecode it starts in three seconds, without in eight.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-test demo run test lint format kafka secrets clean
+.PHONY: help setup setup-test demo run test faults simulate mutants soak recovery lint format bench kafka secrets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +48,21 @@ else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
+faults: $(READY_TO_TEST) $(KAFKA) ## break every part of a running service, and count what was lost (20 minutes); ARGS="-k kafka" for some
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.fault $(ARGS)
+
+simulate: $(READY_TO_TEST) ## search for faults that break a promise, on a virtual clock; SECONDS=600 for longer, SEED=… replays one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seconds $(or $(SECONDS),60)) $(ARGS)
+
+mutants: $(READY_TO_TEST) ## break the code on purpose in many ways, and see that `make simulate` finds each
+	@$(BIN)/python -m tests.simulation --mutants --seconds $(or $(SECONDS),60) $(ARGS)
+
+recovery: $(READY_TO_TEST) $(KAFKA) ## verify, back up, restore and reconcile 100 000 certificates, with times (20 minutes)
+	@$(BIN)/python -m tests.recovery $(ARGS)
+
+soak: $(READY_TO_TEST) $(KAFKA) ## load and faults on real parts for half an hour, then the account; SECONDS=180 for less
+	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),1800) $(ARGS)
+
 lint: $(READY_TO_TEST) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -56,6 +72,9 @@ format: $(READY_TO_TEST) ## have ruff put right what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(READY_TO_BENCH) ## measure the service beside other designs, and write benchmarks/report.md (20 minutes; needs wrk)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 kafka: $(KAFKA) ## fetch Apache Kafka for the tests (needs Maven)
 
 secrets: $(READY) ## make the secrets that docker-compose.yml asks for, once
@@ -63,7 +82,7 @@ secrets: $(READY) ## make the secrets that docker-compose.yml asks for, once
 
 clean: ## remove what make has made; the data of a stack stays
 	rm -rf .venv .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
-	find $(PACKAGES) tests deploy -name __pycache__ -prune -exec rm -rf {} +
+	find $(PACKAGES) tests deploy benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # -------------------------------------------------------------------------------------------------- what takes a while
 
@@ -87,6 +106,11 @@ $(READY_TO_TEST): $(READY)
 	@echo "Installing what the tests need …"
 	@$(INSTALL) --no-build-isolation --editable '.[test]'
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib
+	@touch $@
+
+$(READY_TO_BENCH): $(READY)
+	@echo "Installing what the benchmarks need …"
+	@$(INSTALL) --no-build-isolation --editable '.[bench]'
 	@touch $@
 
 $(KAFKA): tests/real/kafka_server/pom.xml

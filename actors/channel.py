@@ -34,6 +34,9 @@ TOKEN_BYTES_MAX: Final = 1_024
 """Most that a connection may send before it has shown its token."""
 CONNECT_SECONDS_MAX: Final = 2.0
 """How long a connection may take, and how long it may be open without its token."""
+CONNECTIONS_MAX: Final = 1_024
+"""Connections of one shard at once: each gateway and each part of the bridge has one, and one of another time may
+linger where its machine is gone."""
 GOODBYE_SECONDS_MAX: Final = 1.0
 """How long callers have to take their leave of a shard that is stopping, once they have their answers."""
 
@@ -80,7 +83,7 @@ class _Served(Frames):
     """The shard's end of a connection."""
 
     def __init__(
-        self, takes: Takes, token: bytes | None, came: Callable[["_Served"], None], went: Callable[["_Served"], None]
+        self, takes: Takes, token: bytes | None, came: Callable[["_Served"], bool], went: Callable[["_Served"], None]
     ) -> None:
         super().__init__()
         self._takes = takes
@@ -91,7 +94,9 @@ class _Served(Frames):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._came(self)
+        if not self._came(self):
+            self.cut("too many are open")
+            return
         if self._token is not None:
             self.frame_bytes_max = TOKEN_BYTES_MAX
             self._patience = asyncio.get_running_loop().call_later(CONNECT_SECONDS_MAX, self.cut, "it shows no token")
@@ -150,6 +155,11 @@ class ChannelServer:
         self._deserted = asyncio.Event()
         self._deserted.set()
 
+    @property
+    def callers(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
+
     async def listen_unix(self, path: Path) -> str:
         """Listen on a Unix socket that only this user can reach; gives the address.
 
@@ -202,9 +212,13 @@ class ChannelServer:
     def _connected(self) -> _Served:
         return _Served(self._takes, self._token, self._came, self._went)
 
-    def _came(self, connection: _Served) -> None:
+    def _came(self, connection: _Served) -> bool:
+        """Whether there is room for one more."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            return False
         self._connections.add(connection)
         self._deserted.clear()
+        return True
 
     def _went(self, connection: _Served) -> None:
         self._connections.discard(connection)

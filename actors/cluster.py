@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import ray
 import ray.exceptions
+from msgspec.structs import replace
 
 from actors.host import HostSettings
 from actors.placement import partitions_of, shard_name
+from actors.ray_calls import call_ray
 from actors.ray_directory import RayDirectory, actor_names
 from actors.ray_shell import Boot, certificate_starter, channel_token, start_shard
 from actors.reports import ActorReport
@@ -20,8 +22,13 @@ from ledger.policy import Policy
 from persistence.settings import StorageSettings
 
 REPORT_SECONDS_MAX: Final = 2.0
+"""How long an actor may take over its report: whoever asks looks at many."""
 RETRY_SECONDS: Final = 0.1
+"""Between two questions for the address of an actor that is starting."""
 CONNECT_SECONDS_MAX: Final = 5.0
+"""How long Ray's head node may take to be reached; Ray itself would try for a minute."""
+START_SECONDS_MAX: Final = 60.0
+"""How long all shards may take to listen: on a busy machine Ray takes seconds to start each."""
 STOP_SECONDS_MAX: Final = 8.0
 """A little more than an actor gives itself to finish."""
 BRIDGE_PREFIX: Final = "bridge:"
@@ -60,9 +67,23 @@ def _require_listener(address: str) -> None:
 
 
 async def start_shards(
-    settings: ActorSettings, policy: Policy, storage: StorageSettings, partitions: int, seconds_max: float = 60.0
+    settings: ActorSettings,
+    policy: Policy,
+    storage: StorageSettings,
+    partitions: int,
+    *,
+    core: int | None = None,
+    seconds_max: float = START_SECONDS_MAX,
 ) -> list[str]:
     """Start all shards and wait until they listen; gives their addresses.
+
+    Args:
+        settings: where they live, and how many there are.
+        policy: the numbers of the business.
+        storage: how they reach the log.
+        partitions: of the ledger.
+        core: that they stay on.
+        seconds_max: how long all of it may take.
 
     Raises:
         TimeoutError: one did not come up in time.
@@ -71,7 +92,7 @@ async def start_shards(
     for number in range(settings.shards):
         own = partitions_of(number, settings.shards, partitions)
         boot = _boot(shard_name(settings.placement, number), tuple(own), settings, policy, storage, partitions)
-        actors.append(await asyncio.to_thread(start_shard, boot))
+        actors.append(await call_ray(start_shard, replace(boot, core=core)))
     async with asyncio.timeout(seconds_max):
         return list(await asyncio.gather(*(_address(actor) for actor in actors)))
 
@@ -102,7 +123,7 @@ async def reports(settings: ActorSettings, names: Sequence[str] | None = None) -
         names: whom to ask; all of the namespace if not given.
     """
     if names is None:
-        names = sorted(await asyncio.to_thread(actor_names, settings.namespace))
+        names = sorted(await call_ray(actor_names, settings.namespace))
     return list(await asyncio.gather(*(_report(name, settings) for name in names)))
 
 
@@ -111,7 +132,7 @@ async def stop_actors(settings: ActorSettings) -> None:
 
     One that does not finish in time is ended all the same: what it has acknowledged is in the log.
     """
-    names = await asyncio.to_thread(actor_names, settings.namespace)
+    names = await call_ray(actor_names, settings.namespace)
     for group in ([name for name in names if name.startswith(BRIDGE_PREFIX)], names):
         await asyncio.gather(*(_stop(name, settings) for name in group))
 
@@ -129,7 +150,7 @@ async def _address(actor: Any) -> str:  # noqa: ANN401
 
 async def _stop(name: str, settings: ActorSettings) -> None:
     try:
-        actor = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
+        actor = await call_ray(ray.get_actor, name, namespace=settings.namespace)
     except ValueError:  # it has ended already
         return
     try:
@@ -137,12 +158,12 @@ async def _stop(name: str, settings: ActorSettings) -> None:
             await actor.stop.remote()
     except (TimeoutError, ray.exceptions.RayError) as error:
         _logger.warning("%s is ended before it has finished: %s", name, type(error).__name__)
-    await asyncio.to_thread(ray.kill, actor, no_restart=True)
+    await call_ray(ray.kill, actor, no_restart=True)
 
 
 async def _report(name: str, settings: ActorSettings) -> ActorReport:
     try:
-        actor: Any = await asyncio.to_thread(ray.get_actor, name, namespace=settings.namespace)
+        actor: Any = await call_ray(ray.get_actor, name, namespace=settings.namespace)
         async with asyncio.timeout(REPORT_SECONDS_MAX):
             report: ActorReport = await actor.report.remote()
     except (ValueError, TimeoutError, ray.exceptions.RayError) as error:

@@ -32,6 +32,7 @@ from persistence.vault import Vault
 PASSIVATION_SECONDS: Final = 1.0
 """Between two looks for cold entities."""
 CLOSE_SECONDS_MAX: Final = 5.0
+"""How long work under way may take to end when the actor stops; what is left has an unknown outcome."""
 
 _logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class ShardHost:
         self._clock = clock
         self._stop = asyncio.Event()
         self._shard: Shard | None = None
+        self._channel: ChannelServer | None = None
         self._timekeeper: Timekeeper | None = None
         self._began = clock()
 
@@ -118,6 +120,7 @@ class ShardHost:
             stack.push_async_callback(log.close)
             shard = await self._open_shard(log, stack)
             server = ChannelServer(shard.submit, self._token if self.settings.actors.channel == "tcp" else None)
+            self._channel = server
             stack.push_async_callback(server.close)
             async with asyncio.TaskGroup() as tasks:
                 rounds = tasks.create_task(shard.run(), name=f"{shard.name} rounds")
@@ -147,6 +150,8 @@ class ShardHost:
         facts: dict[str, int | float | str] = {"uptimeSeconds": (self._clock() - self._began) // 1_000}
         if self._shard is not None:
             facts |= self._shard.facts
+        if self._channel is not None:
+            facts["callers"] = self._channel.callers
         if self._timekeeper is not None:
             facts |= {"timersRung": self._timekeeper.rung, "timersFailed": self._timekeeper.failures}
         return ActorReport(

@@ -7,6 +7,7 @@ once, and under load the frames grow by themselves.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from actors.channel import Connection, connect, encode_calls
@@ -17,6 +18,9 @@ from ledger.answers import Answer
 
 RECONNECT_SECONDS_MIN: Final = 0.02
 RECONNECT_SECONDS_MAX: Final = 0.5
+"""Pause before a shard that cannot be reached is tried again: the first, and the longest. It doubles in between."""
+BULK_SHARE: Final = 8
+"""Calls that were asked together may be one in so many of a full frame's, if there are others in it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -68,17 +72,59 @@ class _Waiting:
             self.future.set_result(outcome)
 
 
+class Gathering:
+    """The outcomes of calls that were asked together, in their order; ``complete`` is done when all are there.
+
+    Cancelling ``complete`` says that nobody waits any more: what was not sent yet never is.
+    """
+
+    __slots__ = ("complete", "found", "open")
+
+    def __init__(self, count: int, complete: asyncio.Future[None]) -> None:
+        self.complete: Final = complete
+        self.found: list[Answer | ActorError | None] = [None] * count
+        self.open = count
+
+    def settle(self, position: int, outcome: Answer | ActorError) -> None:
+        """Note the outcome of the call at ``position``."""
+        if self.complete.done():
+            return  # the caller has gone away
+        self.found[position] = outcome
+        self.open -= 1
+        if not self.open:
+            self.complete.set_result(None)
+
+
+class _Part:
+    """A call in a lane that was asked together with others."""
+
+    __slots__ = ("call", "deadline", "future", "gathering", "position")
+
+    def __init__(self, call: Call, gathering: Gathering, position: int, deadline: float) -> None:
+        self.call = call
+        self.future = gathering.complete
+        self.deadline = deadline
+        self.gathering = gathering
+        self.position = position
+
+    def settle(self, outcome: Answer | ActorError) -> None:
+        self.gathering.settle(self.position, outcome)
+
+
+_AnyWaiting = _Waiting | _Part
+
+
 class _Sent:
     """A frame of calls, of which ``open`` have no outcome yet."""
 
     __slots__ = ("calls", "connection", "open")
 
-    def __init__(self, calls: list[_Waiting], connection: Connection) -> None:
+    def __init__(self, calls: list[_AnyWaiting], connection: Connection) -> None:
         self.connection: Final = connection
-        self.calls: list[_Waiting | None] = list(calls)
+        self.calls: list[_AnyWaiting | None] = list(calls)
         self.open = len(calls)
 
-    def take(self, position: int) -> _Waiting | None:
+    def take(self, position: int) -> _AnyWaiting | None:
         """The call at ``position``, if it has no outcome yet; from now on it has."""
         waiting = self.calls[position] if position < len(self.calls) else None
         if waiting is not None:
@@ -109,7 +155,8 @@ class Lane:
         self._directory = directory
         self._settings = settings
         self._token = token
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_AnyWaiting] = deque()
+        self._bulk: deque[_AnyWaiting] = deque()
         self._sent: dict[int, _Sent] = {}
         self._frame = 0
         self._out = 0  # number of the frame whose turn has not come back; 0: there is none
@@ -123,12 +170,12 @@ class Lane:
     @property
     def queued(self) -> int:
         """Calls that were not sent yet."""
-        return len(self._queue)
+        return len(self._queue) + len(self._bulk)
 
     @property
     def idle(self) -> bool:
         """Nothing is queued or on the way."""
-        return not self._queue and not self._sent
+        return not self.queued and not self._sent
 
     def put(self, call: Call) -> asyncio.Future[Answer]:
         """Queue a call; the future gets its outcome.
@@ -136,22 +183,38 @@ class Lane:
         Raises:
             OverloadedError: the queue is full; nothing happened.
         """
-        if len(self._queue) >= self._settings.mailbox_max:
-            raise OverloadedError(f"Too many calls wait for {self.name}; nothing happened.")
+        if self.queued >= self._settings.mailbox_max:
+            raise self._full()
         now = self._loop.time()
         self.used = now
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.append(_Waiting(call, future, now + self._settings.request_timeout_seconds))
-        if not self._out and not self._scheduled:
-            # after everything that is ready to be queued in this turn of the loop
-            self._scheduled = True
-            self._loop.call_soon(self._send)
+        self._schedule()
         return future
+
+    def put_many(self, calls: Iterable[tuple[int, Call]], gathering: Gathering, deadline: float) -> None:
+        """Queue calls with their positions in ``gathering``, which gets their outcomes.
+
+        For those that the queue has no room for that is at once an :class:`OverloadedError`.
+
+        Args:
+            calls: in the order in which they are to be carried out.
+            gathering: where they were asked together.
+            deadline: of all of them, in the time of the loop.
+        """
+        self.used = self._loop.time()
+        room = self._settings.mailbox_max - self.queued
+        parts = [_Part(call, gathering, position, deadline) for position, call in calls]
+        self._bulk.extend(parts[: max(room, 0)])
+        for part in parts[max(room, 0) :]:
+            part.settle(self._full())
+        self._schedule()
 
     def sweep(self, now: float) -> None:
         """Give up on what has waited too long."""
-        while self._queue and self._queue[0].deadline <= now:
-            self._queue.popleft().settle(OverloadedError(f"{self.name} did not take the call in time."))
+        for queue in (self._queue, self._bulk):
+            while queue and queue[0].deadline <= now:
+                queue.popleft().settle(OverloadedError(f"{self.name} did not take the call in time."))
         for number, sent in list(self._sent.items()):
             sent.fail(f"{self.name} did not answer in time; the outcome is unknown.", now)
             if not sent.open:
@@ -165,20 +228,30 @@ class Lane:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        while self._queue:
-            self._queue.popleft().settle(OverloadedError("The gateway is stopping; nothing happened."))
+        for queue in (self._queue, self._bulk):
+            while queue:
+                queue.popleft().settle(OverloadedError("The gateway is stopping; nothing happened."))
         for connection in {self._connection, *(sent.connection for sent in self._sent.values())}:
             self._cut(connection)
+
+    def _full(self) -> OverloadedError:
+        return OverloadedError(f"Too many calls wait for {self.name}; nothing happened.")
+
+    def _schedule(self) -> None:
+        if not self._out and not self._scheduled:
+            # after everything that is ready to be queued in this turn of the loop
+            self._scheduled = True
+            self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         """Send what is queued, unless a frame is on the way."""
         self._scheduled = False
-        if self._out or not self._queue:
+        if self._out or not self.queued:
             return
         if self._connection is None:
             self._reconnect()
             return
-        while self._queue:
+        while self.queued:
             waiting = self._next_calls()
             frame = self._fitting(self._frame + 1, waiting)
             if waiting:
@@ -189,17 +262,20 @@ class Lane:
                 self._connection.send(frame)
                 return
 
-    def _next_calls(self) -> list[_Waiting]:
-        """What the next frame is to hold, without calls whose caller has gone away: nothing happens of those."""
-        waiting: list[_Waiting] = []
-        while self._queue and len(waiting) < self._settings.batch_max:
-            item = self._queue.popleft()
-            if not item.future.done():
-                waiting.append(item)
+    def _next_calls(self) -> list[_AnyWaiting]:
+        """What the next frame is to hold, without calls whose caller has gone away: nothing happens of those.
+
+        Calls that were asked one by one go first. They share their frame with some of the others only, or they would be
+        answered as late as these; some, because the others would never have their turn.
+        """
+        batch_max = self._settings.batch_max
+        share = min(len(self._bulk), batch_max // BULK_SHARE)
+        waiting = _taken(self._queue, batch_max - share)
+        waiting += _taken(self._bulk, share if waiting else batch_max)
         return waiting
 
-    def _fitting(self, number: int, waiting: list[_Waiting]) -> bytes:
-        """The frame with as many calls as fit into one; the others go back to the queue."""
+    def _fitting(self, number: int, waiting: list[_AnyWaiting]) -> bytes:
+        """The frame with as many calls as fit into one; the others wait again."""
         while True:
             frame = encode_calls(number, [item.call for item in waiting])
             if len(frame) <= FRAME_BYTES_MAX:
@@ -208,8 +284,13 @@ class Lane:
                 waiting.pop().settle(OverloadedError("The call is too long to be sent; nothing happened."))
                 continue
             half = len(waiting) // 2
-            self._queue.extendleft(reversed(waiting[half:]))
+            self._put_back(waiting[half:])
             del waiting[half:]
+
+    def _put_back(self, waiting: list[_AnyWaiting]) -> None:
+        """Have calls wait again, before all that wait: in the order in which they were asked."""
+        for item in reversed(waiting):
+            (self._bulk if isinstance(item, _Part) else self._queue).appendleft(item)
 
     def _replied(self, connection: Connection, replies: ReplyFrame) -> None:
         if replies.frame == GOODBYE.frame:
@@ -217,7 +298,7 @@ class Lane:
             return
         sent = self._sent.get(replies.frame)  # none: the deadline of all its calls has passed
         if sent is not None:
-            refused: list[_Waiting] = []
+            refused: list[_AnyWaiting] = []
             for reply in replies.replies:
                 item = sent.take(reply.position)
                 if item is not None and reply.failure == "leaving":
@@ -226,7 +307,7 @@ class Lane:
                     item.settle(reply.outcome)
             if refused:
                 # the actor is stopping: what it did not take goes to whoever takes its place
-                self._queue.extendleft(reversed(refused))
+                self._put_back(refused)
                 self._detach(connection)
             if not sent.open:
                 self._ended(replies.frame)
@@ -244,7 +325,7 @@ class Lane:
             self._connection = None
             self._out = 0
         self._retire(connection)
-        if self._queue and self._connection is None:
+        if self.queued and self._connection is None:
             self._reconnect(RECONNECT_SECONDS_MIN)
 
     def _retire(self, connection: Connection) -> None:
@@ -276,7 +357,7 @@ class Lane:
         pause = RECONNECT_SECONDS_MIN
         try:
             await asyncio.sleep(pause_seconds)
-            while self._queue:
+            while self.queued:
                 try:
                     address = await self._directory.address(self.name)
                     self._connection = await connect(address, self._token, self._replied, self._lost)
@@ -290,3 +371,13 @@ class Lane:
             self._connecting = None
             if self._connection is not None:
                 self._send()
+
+
+def _taken(queue: deque[_AnyWaiting], count: int) -> list[_AnyWaiting]:
+    """The first calls of a queue whose caller still waits, ``count`` at most."""
+    taken: list[_AnyWaiting] = []
+    while queue and len(taken) < count:
+        item = queue.popleft()
+        if not item.future.done():
+            taken.append(item)
+    return taken

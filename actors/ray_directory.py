@@ -11,6 +11,7 @@ import ray.util
 
 from actors.lane import NoSuchActorError
 from actors.placement import DEDICATED, dedicated_name, may_be_dedicated, shard_of
+from actors.ray_calls import call_ray
 from actors.settings import ActorSettings
 
 CALL_SECONDS_MAX: Final = 3.0
@@ -63,7 +64,7 @@ class RayDirectory:
         """As :meth:`actors.router.Directory.address`; the actor of a certificate is started if it does not run."""
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
-                actor = await asyncio.to_thread(self._find, name)
+                actor = await call_ray(self._find, name)
                 address: str = await actor.address.remote()
         except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
             self._listed_at = float("-inf")
@@ -76,7 +77,7 @@ class RayDirectory:
             if self._fresh:
                 return
             try:
-                self._awake = await asyncio.to_thread(self._list)
+                self._awake = await call_ray(self._list)
             except (ValueError, ray.exceptions.RayError) as error:
                 raise NoSuchActorError(f"Ray does not list its actors: {error}") from error
             self._listed_at = time.monotonic()

@@ -12,6 +12,7 @@ import ray.util
 from msgspec import Struct
 from msgspec.structs import replace
 
+from actors.cores import stay_on
 from actors.garbage import Garbage
 from actors.host import HostSettings, ShardHost, wall_clock
 from actors.ray_directory import RayDirectory
@@ -38,6 +39,8 @@ class Boot(Struct, frozen=True, kw_only=True):
     storage: StorageSettings
     partitions: int
     """Of the ledger, to find other entities."""
+    core: int | None = None
+    """That its event loop stays on."""
 
 
 class ShardActor:
@@ -46,6 +49,8 @@ class ShardActor:
     def __init__(self, boot: Boot) -> None:
         """Start serving on the actor's own loop; Ray calls this again at every restart."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        if boot.core is not None:
+            stay_on(boot.core)
         self._boot = boot
         self._vault = Vault.load(Path(boot.storage.secrets_path))
         directory = RayDirectory(boot.host.actors, boot.partitions, certificate_starter(boot))

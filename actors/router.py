@@ -1,12 +1,15 @@
 """The way from a caller to the shards."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
-from actors.errors import OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.frames import Call
-from actors.lane import Directory, Lane, NoSuchActorError
+from actors.lane import Directory, Gathering, Lane, NoSuchActorError
+from actors.ports import Ask
 from actors.settings import ActorSettings
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, AnyCommand, Look, Origin, Tick
@@ -20,6 +23,8 @@ SEEN_MAX: Final = 10_000
 
 PROBE: Final = "o:~probe"
 """An order that never exists, by which readiness is found out."""
+
+_LATE: Final = OutcomeUnknownError("The ledger did not answer in time; the outcome is unknown.")
 
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +60,11 @@ class Router:
         for lane in lanes.values():
             await lane.close()
 
+    def ask_now(self, entity: str, command: AnyCommand, origin: Origin) -> asyncio.Future[Answer] | None:
+        """As :meth:`actors.ports.PromptLedger.ask_now`."""
+        name = self._directory.holder_now(entity)
+        return None if name is None else self._lane(name).put(Call(entity, command, origin))
+
     async def ask(self, entity: str, command: AnyCommand, origin: Origin) -> Answer:
         """As :meth:`actors.ports.Ledger.ask`."""
         name = self._directory.holder_now(entity)
@@ -65,6 +75,49 @@ class Router:
         if answer.version:
             self._remember(entity)
         return answer
+
+    async def ask_many(self, asks: Sequence[Ask]) -> list[Answer | ActorError]:
+        """As :meth:`actors.ports.BulkLedger.ask_many`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.request_timeout_seconds
+        gathering = Gathering(len(asks), loop.create_future())
+        known: dict[str, list[tuple[int, Call]]] = {}
+        unknown: dict[str, list[tuple[int, Call]]] = {}
+        for position, (entity, command, origin) in enumerate(asks):
+            name = self._directory.holder_now(entity)
+            groups, group = (unknown, entity) if name is None else (known, name)
+            groups.setdefault(group, []).append((position, Call(entity, command, origin)))
+        for name, calls in known.items():
+            self._put_many(name, calls, gathering, deadline)
+        with contextlib.suppress(TimeoutError):
+            # lanes give up on their calls at the deadline: this is for what they never got
+            async with asyncio.timeout_at(deadline + 2 * SWEEP_SECONDS), asyncio.TaskGroup() as finding:
+                for entity, calls in unknown.items():
+                    finding.create_task(self._find_and_put(entity, calls, gathering, deadline), name=f"find {entity}")
+                if asks:
+                    await gathering.complete
+        for entity, calls in unknown.items():
+            if any(isinstance(one := gathering.found[position], Answer) and one.version for position, _ in calls):
+                self._remember(entity)
+        return [_LATE if outcome is None else outcome for outcome in gathering.found]
+
+    async def _find_and_put(
+        self, entity: str, calls: list[tuple[int, Call]], gathering: Gathering, deadline: float
+    ) -> None:
+        try:
+            name = await self._find(entity, wake=entity in self._seen)
+        except OverloadedError as error:
+            _settle(calls, gathering, error)
+        else:
+            self._put_many(name, calls, gathering, deadline)
+
+    def _put_many(self, name: str, calls: list[tuple[int, Call]], gathering: Gathering, deadline: float) -> None:
+        try:
+            lane = self._lane(name)
+        except OverloadedError as error:
+            _settle(calls, gathering, error)
+        else:
+            lane.put_many(calls, gathering, deadline)
 
     async def probe(self, name: str) -> None:
         """Have the actor answer a read, all the way to the log and back.
@@ -114,3 +167,8 @@ class Router:
             if lane.idle and now - lane.used > LANE_IDLE_SECONDS:
                 del self._lanes[name]
                 await lane.close()
+
+
+def _settle(calls: Iterable[tuple[int, Call]], gathering: Gathering, error: ActorError) -> None:
+    for position, _ in calls:
+        gathering.settle(position, error)

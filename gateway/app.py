@@ -6,8 +6,8 @@ from typing import Any
 
 from litestar import Litestar, Request
 from litestar.di import Provide
-from litestar.types import ASGIApp
 
+from gateway.bulk import Bulk
 from gateway.certificates import Certificates
 from gateway.documentation import documentation
 from gateway.front import HOT, Front
@@ -22,7 +22,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 
 
-def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool = True) -> ASGIApp:
+def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool = True) -> Front:
     """The gateway as an ASGI application. Its lifespan has to run: the API keys are read in it.
 
     Args:
@@ -45,6 +45,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
         guards=[Admission(keyring)],  # the application's: those of a router are copied, and the keyring with them
         dependencies={
             "certificates": _the(certificates),
+            "bulk": _the(Bulk(services, settings, keyring, metrics)),
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
             "documentation": _the(documentation()),

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors import cluster
 from actors.host import wall_clock
+from actors.ray_calls import call_ray
 from actors.ray_shell import actor_options
 from actors.reports import ActorReport
 from actors.settings import ActorSettings
@@ -30,7 +31,9 @@ from persistence.vault import Vault
 BRIDGE: Final = ("bridge:relay", "bridge:inbox", "bridge:sms")
 """Names of the actors."""
 START_SECONDS_MAX: Final = 30.0
+"""How long the three actors may take to start: on a busy machine Ray takes seconds for each."""
 _REOPEN_SECONDS: Final = 0.5
+"""Between two attempts to reach Redis, while an actor starts."""
 
 _logger = logging.getLogger(__name__)
 
@@ -195,7 +198,7 @@ async def start_bridge(
         BridgeBoot(name=name, bridge=bridge, actors=actors, policy=policy, storage=storage, partitions=partitions)
         for name in BRIDGE
     ]
-    handles = [await asyncio.to_thread(_start, boot) for boot in boots]
+    handles = [await call_ray(_start, boot) for boot in boots]
     async with asyncio.timeout(START_SECONDS_MAX):
         await asyncio.gather(*(handle.report.remote() for handle in handles))
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from litestar.types import Receive
 
 from gateway.access import Call, Client
-from gateway.bodies import BodyDecoder, check_media, read_body
+from gateway.bodies import BodyDecoder, check_length, check_media, read_body
 from gateway.exchange import Exchange
 from gateway.faults import invalid
 from gateway.headers import idempotency_key
@@ -31,7 +31,8 @@ from gateway.requests import (
 )
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, ReissueCvc, Sell, Unblock, Void
+from ledger.answers import Answer
+from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, Origin, ReissueCvc, Sell, Unblock, Void
 from ledger.identifiers import certificate_entity, normalise_code
 from ledger.money import SECOND_MS
 from persistence.vault import Vault
@@ -74,20 +75,41 @@ class Certificates:
         """
         headers = exchange.headers
         client = await admit(self._keyring, exchange, call)
-        key = idempotency_key(headers)
-        code = certificate_code(code)
-        check_media(headers)
+        key, code = _named(headers, code)
         settings = self._settings
         body = await read_body(headers, receive, settings.body_bytes_max, settings.receive_seconds)
-        command = _COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
-        return await self._ask(exchange, client, certificate_entity(code), command, key)
+        asked = self._asked(client, call, code, key, body)
+        async with asyncio.timeout(settings.deadline_seconds):
+            answer = await self._ledger.ask(*asked)
+        return self.reply(exchange, answer)
 
-    async def _ask(
-        self, exchange: Exchange, client: Client, entity: str, command: AnyCommand, key: str | None
-    ) -> Reply:
-        origin = client.origin(entity, command, key)
-        async with asyncio.timeout(self._settings.deadline_seconds):
-            answer = await self._ledger.ask(entity, command, origin)
+    def begin(self, exchange: Exchange, call: Call, code: str, body: bytes) -> asyncio.Future[Answer] | None:
+        """As :meth:`post` for a request that is there as a whole: all but the waiting.
+
+        ``None``: nothing was begun, because the key or the writer of the certificate has to be looked up first.
+
+        Raises:
+            ProblemError: what is wrong with the request; nothing was begun.
+            OverloadedError: nothing was begun.
+        """
+        client = self._keyring.find(exchange.headers.get(b"authorization"))
+        if client is None:
+            return None
+        admitted(client, exchange, call)
+        key, code = _named(exchange.headers, code)
+        check_length(body, self._settings.body_bytes_max)
+        return self._ledger.ask_now(*self._asked(client, call, code, key, body))
+
+    def _asked(
+        self, client: Client, call: Call, code: str, key: str | None, body: bytes
+    ) -> tuple[str, AnyCommand, Origin]:
+        """What the ledger is asked."""
+        command = COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
+        entity = certificate_entity(code)
+        return entity, command, client.origin(entity, command, key)
+
+    def reply(self, exchange: Exchange, answer: Answer) -> Reply:
+        """The response that tells the ledger's answer."""
         if answer.refused is not None:
             return refused(exchange, answer.refused, replayed=answer.replayed)
         headers = _HEADERS_REPLAYED if answer.replayed else _HEADERS
@@ -103,9 +125,27 @@ async def admit(keyring: Keyring, exchange: Exchange, call: Call) -> Client:
     exchange.call = call.value
     authorization = exchange.headers.get(b"authorization")
     client = keyring.find(authorization) or await keyring.client(authorization)
+    admitted(client, exchange, call)
+    return client
+
+
+def admitted(client: Client, exchange: Exchange, call: Call) -> None:
+    """Note who asks for what, and let through what he may ask for.
+
+    Raises:
+        ProblemError: 403 ``Forbidden``.
+    """
+    exchange.call = call.value
     exchange.client = client.name
     client.require(call)
-    return client
+
+
+def _named(headers: dict[bytes, bytes], code: str) -> tuple[str | None, str]:
+    """Idempotency key and certificate code, of a request that says it carries JSON."""
+    key = idempotency_key(headers)
+    code = certificate_code(code)
+    check_media(headers)
+    return key, code
 
 
 def certificate_code(text: str) -> str:
@@ -162,7 +202,7 @@ def _digest(cvc: str | None, code: str, vault: Vault) -> bytes | None:
     return None if cvc is None else vault.cvc_digest(code, cvc)
 
 
-_COMMANDS: Final[dict[Call, Callable[[Any, str, Vault], AnyCommand]]] = {
+COMMANDS: Final[dict[Call, Callable[[Any, str, Vault], AnyCommand]]] = {
     Call.AUTHORIZE: _authorize,
     Call.CAPTURE: _capture,
     Call.VOID: _void,
@@ -171,3 +211,4 @@ _COMMANDS: Final[dict[Call, Callable[[Any, str, Vault], AnyCommand]]] = {
     Call.UNBLOCK: _unblock,
     Call.CVC: _cvc,
 }
+"""What each call asks of the ledger: of its body, the code and the vault, which digests a CVC."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.bridge_settings import BridgeSettings
 from gateway.dead_letters import DETAIL, OFFSET, OURS, PARTITION, REASON, TIME, TOPIC, VALUE_BYTES
 from gateway.kafka_consumer import close_consumer, new_consumer
-from gateway.kafka_producer import KAFKA_FAILURES, close_producer, new_producer
+from gateway.kafka_producer import KAFKA_FAILURES, close_producer, new_producer, start_client
 
 ANSWER_SECONDS_MAX: Final = 10.0
 """How long the broker may take over one step; somebody sits before the screen."""
@@ -74,10 +74,10 @@ class DeadLetterDesk:
         """
         topic = self._settings.dead_letters
         try:
+            await start_client(self._producer.start(), ANSWER_SECONDS_MAX)
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                await self._producer.start()
                 partitions = await self._producer.partitions_for(topic)
-                await self._consumer.start()
+            await start_client(self._consumer.start(), ANSWER_SECONDS_MAX)
             self._consumer.assign([TopicPartition(topic, number) for number in sorted(partitions)])
         except BaseException as error:
             await self._close()

@@ -11,7 +11,8 @@ from gateway import page
 from gateway.access import CVC_REQUIRED, MAY, Call
 from gateway.faults import Code, FieldError
 from gateway.fields import FIELDS, OF_ONE
-from gateway.operations import HTML_MEDIA, JSON_MEDIA, OPERATIONS, TAGS, Operation, Outcome
+from gateway.operation import JSON_MEDIA, Operation, Outcome
+from gateway.operations import HTML_MEDIA, OPERATIONS, TAGS
 from gateway.problems import KINDS, MEDIA_TYPE, TYPE_BASE
 from gateway.reply import JSON, Header, Reply
 from gateway.requests import END
@@ -33,7 +34,8 @@ refused.
 `Retry-After`.
 
 **Idempotency-Key** is taken on every POST, and belongs to the client. The same key with the same request gives the
-first outcome again, refusals included, with the header `Idempotency-Replayed: true`, for at least 24 h.
+first outcome again, refusals included, with the header `Idempotency-Replayed: true`, for at least 24 h. In bulk each
+item has a key of its own.
 
 **Errors** are problem documents (RFC 9457) whose `code` never changes its name.
 """
@@ -153,7 +155,7 @@ def openapi() -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     placed = [name for name in ("code", "orderId") if f"{{{name}}}" in operation.path]
-    if operation.method == "POST":
+    if operation.keyed:
         placed.append("idempotencyKey")
     if operation.tagged:
         placed.append("ifNoneMatch")
@@ -176,7 +178,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["security"] = []
     else:
         described["x-roles"] = [role.value for role, calls in MAY.items() if operation.call in calls]
-    if operation.call in {Call.AUTHORIZE, Call.BALANCE}:
+    if operation.call in {Call.AUTHORIZE, Call.AUTHORIZATIONS, Call.BALANCE}:
         described["x-cvc-required"] = sorted(role.value for role in CVC_REQUIRED)
     if operation.body is not None:
         content: dict[str, Any] = {"schema": _schema(operation.body)}
@@ -202,7 +204,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _outcome(operation: Operation, outcome: Outcome) -> dict[str, Any]:
     headers = ["X-Request-Id"]
-    if operation.method == "POST":
+    if operation.keyed:
         headers.append("Idempotency-Replayed")
     if operation.tagged:
         headers.append("ETag")
@@ -218,7 +220,7 @@ def _outcome(operation: Operation, outcome: Outcome) -> dict[str, Any]:
 
 def _refusal(operation: Operation, status: int, codes: list[Code]) -> dict[str, Any]:
     headers = ["X-Request-Id"]
-    if operation.method == "POST":
+    if operation.keyed:
         headers.append("Idempotency-Replayed")
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         headers.append("Retry-After")

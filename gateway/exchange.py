@@ -17,6 +17,7 @@ SCOPE_KEY: Final = "gift_ledger.exchange"
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,64}")
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _INSTANCE_CHARACTERS_MAX: Final = 256
+"""Of the path that a problem names: a path may be as long as the head."""
 
 # Unique without a system call per request: the process draws a name once, and counts.
 _process: Final = secrets.token_hex(8)

@@ -6,6 +6,8 @@ goes to Litestar.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Final, cast
 
@@ -19,13 +21,18 @@ from gateway.exchange import SCOPE_KEY, Exchange, current
 from gateway.faults import Fault, ProblemError
 from gateway.metrics import Metrics
 from gateway.problems import problem
-from gateway.reply import CLOSE, Reply, send_reply
+from gateway.reply import CLOSE, Header, Reply, send_reply
+from ledger.answers import Answer
 from ledger.refusals import Refusal
 
 HOT: Final = {call.value: call for call in (Call.AUTHORIZE, Call.CAPTURE, Call.VOID)}
 ORDERS: Final = "/orders/"
 HEALTH: Final = "/health/"
 """Answered however many requests are under way: a gateway that is only busy must not be restarted for it."""
+STOPPED: Final = "The gateway was stopped in the middle of the request."
+
+Respond = Callable[[Reply, tuple[Header, ...]], None]
+"""Takes the reply, and the headers that all responses to the request carry."""
 
 
 class Front:
@@ -52,7 +59,7 @@ class Front:
     ) -> None:
         self._rest = rest
         self._certificates = certificates
-        self._metrics = metrics
+        self.metrics = metrics
         self._in_flight_max = in_flight_max
         self._hot = hot
 
@@ -63,7 +70,7 @@ class Front:
             return
         exchange = Exchange(scope)
         current.set(exchange)
-        metrics = self._metrics
+        metrics = self.metrics
         started = perf_counter()
         metrics.in_flight += 1
         try:
@@ -73,13 +80,50 @@ class Front:
                 await send_reply(reply, exchange.common, send, bodiless=scope["method"] == "HEAD")
         except asyncio.CancelledError:
             if not exchange.status:
-                reply = problem(exchange, OutcomeUnknownError("The gateway was stopped in the middle of the request."))
+                reply = problem(exchange, OutcomeUnknownError(STOPPED))
                 exchange.status = reply.status
                 await send_reply(reply, (*exchange.common, CLOSE), send, bodiless=scope["method"] == "HEAD")
             raise
         finally:
             metrics.in_flight -= 1
             metrics.count(exchange.call, exchange.status, perf_counter() - started, exchange.code)
+
+    def begin(self, scope: HTTPScope, body: bytes, respond: Respond) -> asyncio.Future[Answer] | None:
+        """Begin on a hot call that has come as a whole, without a task of its own; ``respond`` gets the reply.
+
+        Cancel the future to have the reply at once: that the outcome is unknown. ``None``: nothing was begun, the
+        request has to take the ordinary way. That goes for whatever is not as it should be, too: it is told there.
+        """
+        metrics = self.metrics
+        target = self._target(scope["path"])
+        if target is None or metrics.in_flight >= self._in_flight_max:
+            return None
+        exchange = Exchange(scope)
+        token = current.set(exchange)
+        try:
+            answering = self._certificates.begin(exchange, *target, body)
+            if answering is not None:
+                metrics.in_flight += 1
+                answering.add_done_callback(partial(self._answered, exchange, perf_counter(), respond))
+        except Exception:  # noqa: BLE001 - met again on the ordinary way, and told there
+            return None
+        finally:
+            current.reset(token)
+        return answering
+
+    def _answered(
+        self, exchange: Exchange, started: float, respond: Respond, answering: asyncio.Future[Answer]
+    ) -> None:
+        metrics = self.metrics
+        metrics.in_flight -= 1
+        try:
+            reply = self._certificates.reply(exchange, answering.result())
+        except asyncio.CancelledError:
+            reply = problem(exchange, OutcomeUnknownError(STOPPED))
+        except Exception as error:  # noqa: BLE001 - told, and logged if it is a defect
+            reply = problem(exchange, error)
+        metrics.count(exchange.call, reply.status, perf_counter() - started, exchange.code)
+        respond(reply, exchange.common)
 
     async def _reply(self, exchange: Exchange, scope: HTTPScope, receive: Receive, send: Send) -> Reply | None:
         """The reply to a request; ``None``: Litestar has sent it already."""
@@ -95,7 +139,7 @@ class Front:
         return None
 
     def _check(self, scope: HTTPScope) -> None:
-        if self._metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
+        if self.metrics.in_flight > self._in_flight_max and not scope["path"].startswith(HEALTH):
             raise ProblemError(Fault.OVERLOADED, "Too many requests are under way; nothing happened. Try again.")
         if b"%" in scope["raw_path"] and b"%2f" in scope["raw_path"].lower() and not scope["path"].startswith(ORDERS):
             # a slash that came percent-encoded does not part the path, and only an order id may have one

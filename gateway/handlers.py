@@ -14,6 +14,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from gateway.access import Call, Client
+from gateway.bulk import Bulk
 from gateway.certificates import Certificates, admit
 from gateway.documentation import Documentation
 from gateway.keyring import Keyring
@@ -93,6 +94,24 @@ async def cvc(request: Asked, code: FromPath[str], certificates: NamedDependency
     return Raw(await certificates.post(exchange_of(request), Call.CVC, code, request.receive))
 
 
+@post("/authorizations")
+async def authorizations(request: Asked, bulk: NamedDependency[Bulk]) -> Raw:
+    """Set money aside on many certificates."""
+    return Raw(await bulk.post(exchange_of(request), Call.AUTHORIZATIONS, request.receive))
+
+
+@post("/captures")
+async def captures(request: Asked, bulk: NamedDependency[Bulk]) -> Raw:
+    """Take money from many authorizations."""
+    return Raw(await bulk.post(exchange_of(request), Call.CAPTURES, request.receive))
+
+
+@post("/voids")
+async def voids(request: Asked, bulk: NamedDependency[Bulk]) -> Raw:
+    """Undo many operations."""
+    return Raw(await bulk.post(exchange_of(request), Call.VOIDS, request.receive))
+
+
 # --- reads -----------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +180,7 @@ async def openapi(documentation: NamedDependency[Documentation]) -> Raw:
 
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *(authorize, capture, void, balance, block, unblock, cvc),
+    *(authorizations, captures, voids),
     *(certificate, operations, order, metrics),
     *(live, ready, page, openapi),
 )

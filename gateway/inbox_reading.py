@@ -15,13 +15,14 @@ from gateway.dead_letters import Received
 from gateway.inbox_progress import Progress
 from gateway.inbox_work import InboxWork
 from gateway.kafka_consumer import METADATA_SECONDS, close_consumer, new_consumer
-from gateway.kafka_producer import KAFKA_FAILURES, ProducerKeeper
+from gateway.kafka_producer import KAFKA_FAILURES, ProducerKeeper, start_client
 
 WINDOW: Final = 500
 """Most records under way at once; it keeps the shards' mailboxes short for the tills."""
 SPAN_MAX: Final = 10_000
 """Most records of a partition beyond one that cannot be finished yet. So many are applied again after a restart."""
 POLL_SECONDS: Final = 0.1
+"""How long one poll waits for records, and thereby how late a stop is seen."""
 REASSIGNMENT_SECONDS: Final = 1.0
 """How long a poll may take while the group hands partitions over."""
 COMMIT_SECONDS: Final = 0.2
@@ -81,8 +82,7 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
             aiokafka.errors.KafkaError: the broker refuses, or there is nothing to read.
             TimeoutError: no answer.
         """
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await self._consumer.start()
+        await start_client(self._consumer.start(), ANSWER_SECONDS_MAX)
         if self._assign:
             self._consumer.assign(await self._all_partitions())
             self._joined = True

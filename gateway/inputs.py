@@ -19,6 +19,8 @@ from persistence.vault import RECIPIENT, Recipient, Vault
 
 LINES_MAX: Final = 1_000
 """Most certificate lines of one order; with more, an order would no longer be one small record of the log."""
+NAME_CHARACTERS_MAX: Final = 200
+"""Of the name of a recipient: it is kept in the record of the order."""
 VERSION_MAX: Final = 2**63 - 1
 _LOCALE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,34}")
 
@@ -26,7 +28,7 @@ Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
 Denomination = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
 Version = Annotated[int, Meta(ge=1, le=VERSION_MAX)]
 Channel = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,64}}{END}")]
-Name = Annotated[str, Meta(max_length=200)]
+Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 Phone = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,64}}{END}")]
 
 

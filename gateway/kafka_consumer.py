@@ -20,6 +20,7 @@ METADATA_SECONDS: Final = 5.0
 FETCH_SECONDS_MAX: Final = 0.05
 """How long a broker may hold back an answer in the hope of records. The embedded one always does."""
 STOP_SECONDS_MAX: Final = 3.0
+"""How long a consumer may take to leave its group; the broker then misses it by itself."""
 CUT_SECONDS_MAX: Final = 1.0
 """How long the parts of a consumer may take to end that did not stop by itself."""
 _NEVER_MS: Final = 2**31 - 1

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 REQUEST_SECONDS_MAX: Final = 5.0
 """How long the broker may take over one request."""
 START_SECONDS_MAX: Final = 6.0
+"""How long a producer may take to find its broker: one request, and a little more."""
 DELIVERY_SECONDS_MAX: Final = 10.0
 """How long a record may be on the way. aiokafka tries again by itself within it, which is enough for a new leader."""
 CLOSE_SECONDS_MAX: Final = 2.0
@@ -26,10 +27,12 @@ CLOSE_SECONDS_MAX: Final = 2.0
 PROBE_SECONDS: Final = 1.0
 """Between two questions whether the broker answers; they also keep what is known of topics fresh."""
 PROBE_SECONDS_MAX: Final = 2.0
+"""After this a broker that was asked whether it answers counts as away."""
 BATCH_BYTES_MAX: Final = 256 * 1024
 """Most that one request carries for one partition; brokers take 1 MiB unless told otherwise."""
 BACKOFF_SECONDS_MIN: Final = 0.05
 BACKOFF_SECONDS_MAX: Final = 2.0
+"""Pause before a client is made anew: the first, and the longest. It doubles in between."""
 _NOT_AT_ALL: Final = struct.pack("ii", 1, 0)
 """How long the kernel lingers over what it has not sent yet."""
 
@@ -117,8 +120,7 @@ class ProducerKeeper:
         while True:
             producer = new_producer(self._bootstrap, self._client_id)
             try:
-                async with asyncio.timeout(START_SECONDS_MAX):
-                    await producer.start()
+                await start_client(producer.start(), START_SECONDS_MAX)
             except KAFKA_FAILURES as error:
                 _logger.log(level, "Kafka cannot be reached, and is tried again: %s", type(error).__name__)
                 level = logging.DEBUG  # said once
@@ -143,6 +145,28 @@ class ProducerKeeper:
                     self.reachable = await producer.client.force_metadata_update()
             except KAFKA_FAILURES:
                 self.reachable = False
+
+
+async def start_client(start: Coroutine[Any, Any, None], seconds_max: float) -> None:
+    """Start a producer or consumer within a bounded time.
+
+    aiokafka leaves its first connection open if the start is cancelled while it asks that one who the brokers are. So
+    a start that is given up may come to its own end first, which takes a moment if the broker answers.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker does not answer, or refuses.
+        TimeoutError: it took too long.
+    """
+    starting = asyncio.ensure_future(start)
+    try:
+        async with asyncio.timeout(seconds_max):
+            await asyncio.shield(starting)
+    finally:
+        try:
+            await asyncio.wait({starting}, timeout=CLOSE_SECONDS_MAX)
+        finally:
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
 
 
 def new_producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:

@@ -18,6 +18,7 @@ CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
 RECENT_MAX: Final = 10_000
 """Headers whose clients are known without hashing the key again, until the keys are read again."""
 _KEY_BYTES_MAX: Final = 256
+"""Of what may be a key: ours are far shorter, and hashing more would cost time for nothing."""
 
 _logger = logging.getLogger(__name__)
 

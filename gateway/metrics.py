@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -24,10 +24,19 @@ CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Collector):
-    """Requests by call and status, how long they took, problems by code, and how many are under way."""
+    """Requests by call and status, how long they took, problems by code, and how many are under way.
+
+    A bulk call is one request. Its items are counted beside, under the name of the single call: so requests and items
+    together tell how many authorizations there were.
+    """
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.items_in_flight = 0
+        self.connections = 0
+        self.connections_refused = 0
+        self._items: Counter[tuple[str, int]] = Counter()
+        self._item_problems: Counter[tuple[str, str]] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._problems: Counter[tuple[str, str]] = Counter()
         self._durations: dict[str, list[int]] = {}
@@ -44,20 +53,31 @@ class Metrics(Collector):
         durations[bisect_left(BUCKETS_SECONDS, seconds)] += 1
         self._seconds[call] = self._seconds.get(call, 0.0) + seconds
 
+    def count_refused(self, status: int, code: str) -> None:
+        """Count what was answered before it was a request: too long, too late, or on a connection too many."""
+        self._requests["other", status] += 1
+        self._problems["other", code] += 1
+
+    def count_items(self, call: str, outcomes: Mapping[tuple[int, str], int]) -> None:
+        """Count the items of a bulk call by status and code of the problem (``""``: none).
+
+        ``call`` is the single one.
+        """
+        for (status, code), number in outcomes.items():
+            self._items[call, status] += number
+            if code:
+                self._item_problems[call, code] += number
+
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        requests = CounterMetricFamily(
-            "gift_ledger_http_requests", "Requests that were answered.", labels=("call", "status")
+        yield _counted("gift_ledger_http_requests", "Requests that were answered.", "status", self._requests)
+        yield _counted(
+            "gift_ledger_http_problems", "Requests that were answered with a problem.", "code", self._problems
         )
-        for (call, status), number in self._requests.items():
-            requests.add_metric((call, str(status)), number)
-        yield requests
-        problems = CounterMetricFamily(
-            "gift_ledger_http_problems", "Requests that were answered with a problem.", labels=("call", "code")
+        yield _counted("gift_ledger_http_items", "Items of bulk calls that were answered.", "status", self._items)
+        yield _counted(
+            "gift_ledger_http_item_problems", "Items that were answered with a problem.", "code", self._item_problems
         )
-        for (call, code), number in self._problems.items():
-            problems.add_metric((call, code), number)
-        yield problems
         durations = HistogramMetricFamily(
             "gift_ledger_http_request_seconds", "From the head of the request to the response.", labels=("call",)
         )
@@ -65,6 +85,15 @@ class Metrics(Collector):
             durations.add_metric((call,), buckets=list(_cumulative(counts)), sum_value=self._seconds[call])
         yield durations
         yield GaugeMetricFamily("gift_ledger_http_requests_in_flight", "Requests under way.", value=self.in_flight)
+        yield GaugeMetricFamily(
+            "gift_ledger_http_items_in_flight", "Items of bulk calls under way.", value=self.items_in_flight
+        )
+        yield GaugeMetricFamily("gift_ledger_http_connections", "Open connections.", value=self.connections)
+        yield CounterMetricFamily(
+            "gift_ledger_http_connections_refused",
+            "Connections that were closed at once, because too many were open.",
+            value=self.connections_refused,
+        )
 
 
 class Exposition:
@@ -84,6 +113,13 @@ class Exposition:
                 async with asyncio.timeout(self._seconds_max):
                     await self._actors.refresh()
         return Reply(200, ((b"content-type", CONTENT_TYPE), NO_STORE), generate_latest(self._registry))
+
+
+def _counted(name: str, meaning: str, label: str, counts: Mapping[tuple[str, Any], int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, meaning, labels=("call", label))
+    for (call, value), number in counts.items():
+        family.add_metric((call, str(value)), number)
+    return family
 
 
 def _cumulative(counts: list[int]) -> Iterator[tuple[str, float]]:

@@ -1,74 +1,30 @@
-"""The calls of the API as the documentation tells them: what each takes, gives, and can be refused for."""
+"""The calls of the API, one by one, as the documentation tells them."""
 
 from typing import Any, Final
 
-from msgspec import Struct
-
 from gateway import samples
 from gateway.access import Call
-from gateway.certificates import BODIES
-from gateway.faults import Code, Fault
+from gateway.bulk_operations import BULK, BULK_OPERATIONS
+from gateway.faults import Fault
 from gateway.metrics import CONTENT_TYPE
+from gateway.operation import KEYED, SERVED, Operation, Outcome, Query
 from gateway.readiness import Readiness
 from gateway.reads import LIMIT_DEFAULT, LIMIT_MAX
 from ledger import views
 from ledger.records import Status
 from ledger.refusals import Refusal
 
-JSON_MEDIA: Final = "application/json"
 HTML_MEDIA: Final = "text/html; charset=utf-8"
 
 
-class Query(Struct, frozen=True):
-    """A parameter of the query."""
-
-    name: str
-    description: str
-    schema: dict[str, Any]
-
-
-class Outcome(Struct, frozen=True):
-    """An answer that is no problem. ``views`` are what its body can show; ``example`` has such bodies by name."""
-
-    status: int
-    description: str
-    views: tuple[Any, ...] = ()
-    example: Any = None
-    media: str = JSON_MEDIA
-
-
-class Operation(Struct, frozen=True, kw_only=True):
-    """One call. ``call`` is ``None`` for what needs no key; ``requests`` are example bodies by name."""
-
-    method: str
-    path: str
-    call: Call | None = None
-    tag: str
-    summary: str
-    description: str = ""
-    requests: dict[str, dict[str, Any]] = {}
-    query: tuple[Query, ...] = ()
-    outcomes: tuple[Outcome, ...]
-    problems: tuple[Code, ...] = ()
-    tagged: bool = False
-    """Has an ``ETag``, and honours ``If-None-Match``."""
-
-    @property
-    def body(self) -> Any:  # noqa: ANN401 - a struct or a union of some
-        """What the call takes; ``None``: it takes no body."""
-        return BODIES.get(self.call) if self.call else None
-
-
-_KEYED: Final = (Fault.INVALID_REQUEST, Fault.UNAUTHENTICATED, Refusal.FORBIDDEN)
-_SERVED: Final = (Fault.INTERNAL_ERROR, Fault.OVERLOADED, Fault.STORAGE_UNAVAILABLE)
-_READ: Final = (*_KEYED, *_SERVED)
+_READ: Final = (*KEYED, *SERVED)
 _POST: Final = (
-    *_KEYED,
+    *KEYED,
     Fault.REQUEST_TIMEOUT,
     Fault.REQUEST_TOO_LARGE,
     Fault.UNSUPPORTED_MEDIA_TYPE,
     Refusal.IDEMPOTENCY_KEY_REUSED,
-    *_SERVED,
+    *SERVED,
 )
 _CVC: Final = (
     Refusal.CERTIFICATE_REFUSED,
@@ -92,6 +48,7 @@ READING: Final = "Reading"
 RUNNING: Final = "Running it"
 TAGS: Final = {
     TRADE: "From the sale of a code to the last of its money, and back.",
+    BULK: "What concentrators of tills and batch jobs send.",
     SUPPORT: "What support does for a customer.",
     READING: "What the ledger knows.",
     RUNNING: "For operators and programs; health and schema need no key.",
@@ -208,6 +165,7 @@ OPERATIONS: Final = (
         outcomes=(Outcome(200, "The balance.", (views.Balance,), {"Balance": samples.BALANCE}),),
         problems=(*_POST, *_CVC, Refusal.CERTIFICATE_BLOCKED, Refusal.CERTIFICATE_EXPIRED),
     ),
+    *BULK_OPERATIONS,
     Operation(
         method="POST",
         path="/certificates/{code}/block",
@@ -353,7 +311,7 @@ OPERATIONS: Final = (
         tag=RUNNING,
         summary="Metrics for Prometheus",
         outcomes=(Outcome(200, "The metrics.", (str,), media=CONTENT_TYPE.decode()),),
-        problems=(Fault.UNAUTHENTICATED, Refusal.FORBIDDEN, *_SERVED),
+        problems=(Fault.UNAUTHENTICATED, Refusal.FORBIDDEN, *SERVED),
     ),
     Operation(
         method="GET",

@@ -177,7 +177,8 @@ def _curl(path: str, method: str, operation: dict[str, Any], body: object) -> st
     if "x-roles" in operation:
         words.append('-H "Authorization: Bearer $KEY"')
     if method == "POST":
-        words.append('-H "Idempotency-Key: $(uuidgen)"')
+        if {"$ref": "#/components/parameters/idempotencyKey"} in operation["parameters"]:
+            words.append('-H "Idempotency-Key: $(uuidgen)"')
         words.append("-H 'Content-Type: application/json'")
         words.append(f"-d '{json.dumps(body, ensure_ascii=False)}'")
     return " \\\n  ".join(words)

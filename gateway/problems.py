@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from gateway.exchange import Exchange
-from gateway.faults import Code, Fault, FieldError, ProblemError
-from gateway.reply import REPLAYED, Header, Reply
+from gateway.faults import Code, Fault, ProblemError
+from gateway.reply import REPLAYED, Reply
 from ledger.refusals import Refusal, Refused
 from persistence.errors import (
     DamagedLogError,
@@ -102,57 +102,63 @@ ERRORS: Final[dict[type[Exception], tuple[Fault, str]]] = {
 
 RETRY_AFTER: Final = "retryAfter"
 _RETRY_SECONDS: Final = 1
+"""What ``Retry-After`` says when nobody knows better."""
 _CONTENT_TYPE: Final = (b"content-type", MEDIA_TYPE.encode())
 _encoder: Final = msgspec.json.Encoder()
 
 
 def refused(exchange: Exchange, answer: Refused, *, replayed: bool = False) -> Reply:
     """The problem that tells a refusal of the ledger."""
-    headers = (REPLAYED,) if replayed else ()
-    return _problem(exchange, answer.code, answer.detail, answer.figures, headers)
+    told = ProblemError(answer.code, answer.detail, figures=answer.figures, headers=(REPLAYED,) if replayed else ())
+    return _problem(exchange, told)
 
 
 def problem(exchange: Exchange, error: Exception) -> Reply:
     """The problem that tells an error. One that nobody foresaw is logged, and nothing of it told."""
-    told = _told(error)
+    told = told_of(error)
     if told.code is Fault.INTERNAL_ERROR:
         _logger.error("%s %s failed", exchange.method, exchange.call, exc_info=error)
     elif not isinstance(error, ProblemError | HTTPException):
         _logger.warning("%s %s: %s: %s", exchange.method, exchange.call, type(error).__name__, error)
-    figures = told.figures
-    if KINDS[told.code].status == 503 and RETRY_AFTER not in figures:  # noqa: PLR2004
+    return _problem(exchange, told)
+
+
+def told_of(error: Exception) -> ProblemError:
+    """What the caller is told of an error, and when to come back if the service is to blame."""
+    told = _told(error)
+    if KINDS[told.code].status == 503 and RETRY_AFTER not in told.figures:  # noqa: PLR2004
         figures = {RETRY_AFTER: getattr(error, "retry_after_seconds", _RETRY_SECONDS)}
-    return _problem(exchange, told.code, told.detail, figures, told.headers, told.errors)
+        return ProblemError(told.code, told.detail, errors=told.errors, figures=figures, headers=told.headers)
+    return told
 
 
-def _problem(
-    exchange: Exchange,
-    code: Code,
-    detail: str,
-    figures: dict[str, int],
-    headers: tuple[Header, ...] = (),
-    errors: tuple[FieldError, ...] = (),
-) -> Reply:
+def document(told: ProblemError, instance: str) -> bytes:
+    """The problem document; ``instance`` is where it occurred, as a URI reference."""
+    code = told.code
     kind = KINDS[code]
     body: dict[str, object] = {
         "type": TYPE_BASE + code,
         "title": kind.title,
         "status": kind.status,
-        "detail": detail,
-        "instance": exchange.instance,
+        "detail": told.detail,
+        "instance": instance,
         "code": code,
-        **figures,
+        **told.figures,
     }
-    if errors:
-        body["errors"] = errors
-    if RETRY_AFTER in figures:
-        headers = (*headers, (b"retry-after", b"%d" % figures[RETRY_AFTER]))
-    exchange.code = code.value
-    return Reply(kind.status, (_CONTENT_TYPE, *headers), _encoder.encode(body))
+    if told.errors:
+        body["errors"] = told.errors
+    return _encoder.encode(body)
+
+
+def _problem(exchange: Exchange, told: ProblemError) -> Reply:
+    headers = told.headers
+    if RETRY_AFTER in told.figures:
+        headers = (*headers, (b"retry-after", b"%d" % told.figures[RETRY_AFTER]))
+    exchange.code = told.code.value
+    return Reply(KINDS[told.code].status, (_CONTENT_TYPE, *headers), document(told, exchange.instance))
 
 
 def _told(error: Exception) -> ProblemError:
-    """What the caller is told of an error."""
     match error:
         case ProblemError():
             return error

@@ -34,6 +34,7 @@ from persistence.log import PAGE_MAX, Log
 NOT_MODIFIED: Final = 304
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
+"""Operations on one page of a history: its answer stays below some 100 KB."""
 AFTER_MAX: Final = 2**53 - 1
 """The largest whole number that every reader of JSON can hold; no version comes near it."""
 

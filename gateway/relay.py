@@ -11,10 +11,9 @@ from functools import partial
 from typing import Final
 
 from gateway.bridge_settings import BridgeSettings
+from gateway.envelopes import Envelopes
 from gateway.kafka_lanes import Lanes, Outgoing
 from gateway.kafka_producer import KAFKA_FAILURES, ProducerKeeper
-from ledger.money import rfc3339
-from ledger.publications import STATE, TRANSACTION, Publication
 from persistence import codec
 from persistence.errors import DamagedLogError, StorageError
 from persistence.log import PAGE_MAX, Log
@@ -48,8 +47,7 @@ class OutboxRelay:
 
     def __init__(self, log: Log, settings: BridgeSettings, clock: Callable[[], int]) -> None:
         self._log = log
-        self._topics: Final = {STATE: settings.states, TRANSACTION: settings.transactions}
-        self._source: Final = settings.source.encode()
+        self._envelopes: Final = Envelopes(settings)
         self._clock = clock
         self._keeper = ProducerKeeper(settings.bootstrap, "gift-ledger-relay")
         self._lanes: Lanes | None = None
@@ -166,7 +164,8 @@ class OutboxRelay:
         records: list[Outgoing] = []
         try:
             for entry in page.entries:
-                records.append(self._record(entry))  # noqa: PERF401 - what stands before a damaged one goes out
+                event = codec.decode_publication(entry)
+                records.append(self._envelopes.outgoing(event))  # what stands before a damaged one goes out
         except DamagedLogError:
             if not records:
                 raise
@@ -178,22 +177,3 @@ class OutboxRelay:
             # its later pages may be gone by now, and these may have come behind them: subscribers go by the versions
             _logger.warning("outbox %d: another relay runs, or ran, and events came twice", partition)
         return True
-
-    def _record(self, entry: bytes) -> Outgoing:
-        event = codec.decode_publication(entry)
-        topic = self._topics.get(event.topic)
-        if topic is None:
-            raise DamagedLogError(f"no topic is known for {event.topic}")
-        return Outgoing(topic, event.key.encode(), event.value or None, self._headers(event))
-
-    def _headers(self, event: Publication) -> list[tuple[str, bytes]]:
-        """The attributes of CloudEvents, in the binary mode."""
-        return [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", event.event_id.encode()),
-            ("ce_type", event.topic.encode()),
-            ("ce_source", self._source),
-            ("ce_time", rfc3339(event.at).encode()),
-            ("ce_subject", event.key.encode()),
-            ("content-type", b"application/json"),
-        ]

@@ -10,9 +10,12 @@ END: Final = r"(?![\s\S])"
 """The end of the text. ``$`` is not it: in Python that matches before a last line break as well."""
 
 IDENTIFIER_CHARACTERS_MAX: Final = 64
+"""Of an identifier; those that are handed out are shorter."""
 TEXT_CHARACTERS_MAX: Final = 200
+"""Of a reference or a reason: it is kept in every record."""
 TTL_SECONDS_MIN: Final = 60
 TTL_SECONDS_MAX: Final = 604_800
+"""How long a hold may be asked for: a minute at least, a week at most."""
 
 _VISIBLE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 
@@ -117,6 +120,26 @@ TtlSeconds = Annotated[
         900,
         ge=TTL_SECONDS_MIN,
         le=TTL_SECONDS_MAX,
+    ),
+]
+CertificateCode = Annotated[
+    str,
+    _field(
+        "8 to 32 letters, digits and dashes",
+        "The certificate; case does not matter.",
+        "GC-7K2M-9QXA",
+        pattern=rf"^[A-Za-z0-9-]{{8,32}}{END}",
+        max_length=32,
+    ),
+]
+IdempotencyKey = Annotated[
+    str,
+    _field(
+        "1 to 64 visible ASCII characters",
+        "As the header of the single call: a new one for each new request.",
+        "till-7-991",
+        pattern=rf"^[!-~]{{1,64}}{END}",
+        max_length=IDENTIFIER_CHARACTERS_MAX,
     ),
 ]
 AllowPartial = Annotated[

@@ -2,6 +2,14 @@
 
 from typing import Final
 
+from gateway.bulk_outcomes import (
+    AuthorizationOutcome,
+    AuthorizationOutcomes,
+    CaptureOutcome,
+    CaptureOutcomes,
+    VoidOutcome,
+    VoidOutcomes,
+)
 from gateway.readiness import Readiness
 from gateway.services import Component, Condition
 from ledger import views
@@ -68,6 +76,22 @@ BALANCE: Final = views.Balance(
     available=100_000,
     expires_at="2027-11-23T07:05:00.000Z",
 )
+_MISSING: Final = {
+    "type": "/schema#CertificateNotFound",
+    "title": "Certificate not found",
+    "status": 404,
+    "detail": "No certificate has this code.",
+    "instance": "/authorizations#/items/1",
+    "code": "CertificateNotFound",
+}
+AUTHORIZATIONS_GIVEN: Final = AuthorizationOutcomes(
+    outcomes=[
+        AuthorizationOutcome(status=201, body=AUTHORIZATION_GIVEN),
+        AuthorizationOutcome(status=404, body=_MISSING),
+    ]
+)
+ALL_CAPTURED: Final = CaptureOutcomes(outcomes=[CaptureOutcome(status=201, body=CAPTURED)])
+ALL_VOIDED: Final = VoidOutcomes(outcomes=[VoidOutcome(status=201, replayed=True, body=VOIDED)])
 
 
 def certificate(status: Status = Status.ACTIVE, version: int = 4) -> views.CertificateView:

@@ -10,11 +10,14 @@ from typing import Final
 import uvicorn
 from litestar.types import ASGIApp
 
-from gateway.connection import bounded
+from gateway.connection import BoundedConnection, bounded
+from gateway.front import Front
 from gateway.logs import named_requests
+from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 
 BACKLOG: Final = 2_048
+"""Connections that the kernel keeps until they are taken."""
 DATE_SECONDS: Final = 1.0
 """How often the ``Date`` header is made anew."""
 
@@ -41,9 +44,10 @@ async def serve(app: ASGIApp, settings: GatewaySettings, stop: asyncio.Event, re
         GatewayError: the application did not start.
     """
     listener = await listen(settings.host, settings.port)
+    begin, metrics = (app.begin, app.metrics) if isinstance(app, Front) else (None, Metrics())
     config = uvicorn.Config(
         app,
-        http=bounded(settings),
+        http=bounded(settings, begin, metrics),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -131,5 +135,10 @@ class _Server(uvicorn.Server):
         try:
             await super().shutdown(sockets)
         finally:
-            for connection in list(self.server_state.connections):
+            connections = [one for one in self.server_state.connections if isinstance(one, BoundedConnection)]
+            for connection in connections:
+                connection.give_up()
+            await asyncio.sleep(0)  # the replies are made
+            await asyncio.sleep(0)  # and written
+            for connection in connections:
                 connection.transport.abort()

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
-from actors.ports import Ledger
+from actors.ports import BulkLedger
 from gateway.actor_metrics import ActorMetrics
 from persistence.keys import KeyStore
 from persistence.log import Log
@@ -50,7 +50,7 @@ class HealthProbe(Protocol):
 class Services(Struct, frozen=True, kw_only=True):
     """What handlers work with. ``clock`` gives milliseconds since the epoch, UTC."""
 
-    ledger: Ledger
+    ledger: BulkLedger
     log: Log
     vault: Vault
     keys: KeyStore

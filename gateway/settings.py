@@ -12,6 +12,13 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     """Port to listen on; 0 takes any that is free."""
     body_bytes_max: int = 16_384
     """Longest body of a request; the longest that can be valid is far below it."""
+    bulk_body_bytes_max: int = 1_048_576
+    """Longest body of a bulk call."""
+    bulk_items_in_flight_max: int = 4_096
+    """Items of bulk calls that are carried out at once; more get 503 ``Overloaded`` in their place. With
+    ``requests_in_flight_max`` no more than a shard's mailbox takes, so that batches keep no till out."""
+    connections_max: int = 10_000
+    """Connections that are open at once, at some 10 KB each; a further one gets 503 ``Overloaded`` and is closed."""
     head_bytes_max: int = 32_768
     """Longest request line with headers; beyond it the connection is closed."""
     receive_seconds: float = 10.0

@@ -40,9 +40,11 @@ RETRY_MS_MIN: Final = 1 * SECOND_MS
 RETRY_MS_MAX: Final = 300 * SECOND_MS
 """Longest pause before a message is tried again."""
 DOUBLINGS_MAX: Final = 16
+"""How often a pause doubles: far more than it takes to reach the longest."""
 GIVE_UP_MS: Final = DAY_MS
 """A message that was queued for so long, and still is not taken, is given up."""
 DRAIN_SECONDS_MAX: Final = 5.0
+"""How long messages under way may take when the sender stops; they go out again under the same key."""
 SUPERSEDED: Final = "its CVC was replaced by a new one"
 """Why a message is not sent that could be."""
 

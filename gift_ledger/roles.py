@@ -31,6 +31,8 @@ from persistence.vault import Vault
 
 OPEN_SECONDS_MAX: Final = 60.0
 """How long a role waits for Redis when it starts: in a compose file everything starts at once."""
+OPEN_AGAIN_SECONDS: Final = 0.5
+"""Between two attempts."""
 WATCH_SECONDS: Final = 5.0
 """Between two looks at the actors that a role has started."""
 
@@ -119,7 +121,7 @@ async def open_log(settings: Settings) -> RedisLog:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             _logger.warning("Redis is not there yet: %s", error)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
 async def join(settings: Settings) -> None:

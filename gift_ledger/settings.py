@@ -82,6 +82,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_requests_max: Annotated[
         int, about(_HTTP, "Most requests under way at a time; more are told to come back.", ge=1, le=1_000_000)
     ] = 4_096
+    http_connections_max: Annotated[
+        int, about(_HTTP, "Most open connections; a further one is told to come back, and closed.", ge=1, le=1_000_000)
+    ] = 10_000
+    http_bulk_items_max: Annotated[
+        int,
+        about(_HTTP, "Most items of bulk calls under way at a time; more are told to come back.", ge=1, le=1_000_000),
+    ] = 4_096
+    http_bulk_bytes_max: Annotated[
+        int, about(_HTTP, "Longest body of a bulk call, in bytes.", ge=16_384, le=16_777_216)
+    ] = 1_048_576
     http_idle_seconds: Annotated[Seconds, about(_HTTP, "A connection without requests is closed after this.")] = 75.0
     http_drain_seconds: Annotated[Seconds, about(_HTTP, "Time for requests under way when the gateway stops.")] = 5.0
     keys_refresh_seconds: Annotated[
@@ -125,6 +135,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         WebUrl | None, about(_SMS, "SMS gateway that messages are posted to. Unset: an inbox.", secret=True)
     ] = None
 
+    cores_apart: Annotated[
+        bool,
+        about(_ACTORS, "`up` on two cores, with one shard: the gateway stays on the one, the shard on the other."),
+    ] = True
     placement: Annotated[
         Placement, about(_ACTORS, "shared: certificates share shards. dedicated: a Ray actor (55 MB) for each.")
     ] = "shared"
@@ -300,6 +314,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             # a little more than the ledger's own time-out, which knows better what happened
             deadline_seconds=self.request_timeout_seconds + 1.0,
             requests_in_flight_max=self.http_requests_max,
+            connections_max=self.http_connections_max,
+            bulk_items_in_flight_max=self.http_bulk_items_max,
+            bulk_body_bytes_max=self.http_bulk_bytes_max,
             idle_seconds=self.http_idle_seconds,
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,

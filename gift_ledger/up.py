@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors import cluster
+from actors.cores import cores_apart, stay_on
 from actors.settings import ActorSettings
 from examples.sms_gateway import SmsGateway
 from gateway.app import create_app
@@ -36,6 +37,7 @@ CARRYING_SECONDS_MAX: Final = 10.0
 """How long the bridge is waited for after that: calls are served without it."""
 
 _POLL_SECONDS: Final = 0.05
+"""Between two looks whether all parts are well."""
 
 Ready = Callable[[Endpoints], Awaitable[int | None]]
 """Called once the stack is up. What it returns, if not ``None``, stops the stack and is the exit code."""
@@ -70,6 +72,7 @@ class Stack:
         self._stop = stop
         self._valkey: EmbeddedValkey | None = None
         self._ray: EmbeddedRay | None = None
+        self._cores = cores_apart(settings.shards) if settings.cores_apart else None
         self._exit_code = 0
 
     async def run(self, ready: Ready) -> int:
@@ -82,7 +85,7 @@ class Stack:
         if self._valkey is not None:
             settings = replace(settings, redis_url=self._valkey.fast_url)
         make_secrets(settings)
-        services = await self._start_actors(settings)
+        services, partitions = await self._start_shards(settings)
         await make_keys(services.keys, settings.data_path / KEYS_FILE, services.clock())
         http = settings.http()
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -91,13 +94,19 @@ class Stack:
             listening.set_result(url)
 
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(self._announce(listening, endpoints, services, ready), name="ready")]
+            # tills are served meanwhile; it is not cut off, so that everything that it has started can be stopped
+            bridge = tasks.create_task(self._start_bridge(settings, partitions), name="bridge")
+            background = [
+                tasks.create_task(self._announce(listening, endpoints, services, bridge, ready), name="ready")
+            ]
             if self._valkey is not None:
                 background.append(tasks.create_task(self._valkey.supervise(), name="valkey"))
             if self._ray is not None:
                 background.append(tasks.create_task(self._ray.supervise(self._stop), name="ray"))
             app = create_app(services, http)
             settle_garbage()
+            if self._cores is not None:
+                stay_on(self._cores[0])
             await serve(app, http, self._stop, listens)
             for task in background:
                 task.cancel()
@@ -137,30 +146,38 @@ class Stack:
         self._closing.push_async_callback(gateway.stop)
         return url
 
-    async def _start_actors(self, settings: Settings) -> Services:
+    async def _start_shards(self, settings: Settings) -> tuple[Services, int]:
+        """The way to the shards, which run, and the number of partitions."""
         log = await open_log(settings)
         partitions = log.partitions
         await log.close()
-        storage, actors, policy = settings.storage(), settings.actors(), settings.policy()
+        actors = settings.actors()
+        services = await open_services(settings, self._closing)
+        self._closing.push_async_callback(self._stop_actors, actors)
+        core = None if self._cores is None else self._cores[1]
+        await cluster.start_shards(actors, settings.policy(), settings.storage(), partitions, core=core)
+        return services, partitions
+
+    async def _start_bridge(self, settings: Settings, partitions: int) -> None:
         bridge = settings.bridge()
         if self._settings.kafka_bootstrap is None:
             bridge = replace(bridge, assign_partitions=True)
-        services = await open_services(settings, self._closing)
-        await asyncio.gather(
-            cluster.start_shards(actors, policy, storage, partitions),
-            start_bridge(bridge, actors, policy, storage, partitions),
-        )
-        self._closing.push_async_callback(self._stop_actors, actors)
-        return services
+        await start_bridge(bridge, settings.actors(), settings.policy(), settings.storage(), partitions)
 
     async def _stop_actors(self, actors: ActorSettings) -> None:
         if self._ray is None or await self._ray.answers():
             await cluster.stop_actors(actors)
 
     async def _announce(
-        self, listening: "asyncio.Future[str]", endpoints: Endpoints, services: Services, ready: Ready
+        self,
+        listening: "asyncio.Future[str]",
+        endpoints: Endpoints,
+        services: Services,
+        bridge: "asyncio.Task[None]",
+        ready: Ready,
     ) -> None:
         endpoints = replace(endpoints, http=await listening)
+        await asyncio.wait({bridge})
         await _until_well(services)
         endpoints.write(self._settings.data_path)
         self._closing.callback((self._settings.data_path / files.FILE_NAME).unlink, missing_ok=True)

@@ -4,6 +4,7 @@ Money is a whole number of minor units (kopecks, cents); time is a whole number 
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 AMOUNT_MAX: Final = 10**12
@@ -20,8 +21,13 @@ DAY_MS: Final = 24 * HOUR_MS
 def rfc3339(at_ms: int) -> str:
     """RFC 3339 UTC with milliseconds, e.g. ``2026-11-23T07:00:00.000Z``."""
     seconds, millis = divmod(at_ms, 1_000)
-    # isoformat takes a third of strftime's time, and this stands in every reply; 19 characters reach to the seconds
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03d}Z"
+    return f"{_to_the_second(seconds)}.{millis:03d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _to_the_second(seconds: int) -> str:
+    # a time stands in every reply, and under load many replies name the same second
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def rfc3339_or_none(at_ms: int | None) -> str | None:

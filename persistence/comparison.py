@@ -52,7 +52,7 @@ class Beside(Struct, frozen=True):
         """Read it all."""
         problems: list[tuple[str, Problem]] = []
         waiting: dict[str, Waiting] = {}
-        for entry in await _outbox(log, partition):
+        for entry in await outbox_entries(log, partition):
             _sort_in(entry, waiting, problems, partition, log.partitions)
         messages: dict[str, list[QueuedMessage]] = {}
         async for message in log.messages(partition):
@@ -88,7 +88,7 @@ async def outbox_total(log: Log, partition: int) -> int:
     return page.head + page.size
 
 
-async def _outbox(log: Log, partition: int) -> list[bytes]:
+async def outbox_entries(log: Log, partition: int) -> list[bytes]:
     """All that waits. While it is read, others may add to its end and take from its beginning."""
     entries: list[bytes] = []
     first: int | None = None

@@ -14,6 +14,8 @@ from ledger.money import DAY_MS, SECOND_MS
 
 KEPT_DAYS: Final = 4
 """A day's outcomes are gone for good this many days after it began; they are read for two."""
+DAYS_AT_HAND_MAX: Final = 8
+"""Days whose names are kept: three are read at a time, and some more around a midnight."""
 
 
 def now_ms() -> int:
@@ -32,7 +34,7 @@ def days_read(now: int) -> tuple[int, int, int]:
     return day, day - 1, day + 1
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=DAYS_AT_HAND_MAX)
 def day_name(day: int) -> str:
     """``yyyymmdd`` of a day."""
     return f"{datetime.fromtimestamp(0, UTC) + timedelta(days=day):%Y%m%d}"

@@ -16,6 +16,10 @@ from persistence.redis_errors import answered
 KEY_PREFIX: Final = "glk_"
 """By this scanners for leaked secrets, and people, know a key when they see one."""
 _KEY_BYTES: Final = 32
+CONNECTIONS_MAX: Final = 2
+"""One reads all keys again and again; a command that adds or revokes one does not wait for it."""
+ANSWER_SECONDS_MAX: Final = 5.0
+"""After this a call without an answer counts as lost."""
 
 
 class ClientKey(Struct, frozen=True, kw_only=True):
@@ -109,10 +113,12 @@ class RedisKeyStore:
     """
 
     def __init__(
-        self, url: str, prefix: str = "gl", *, timeout_seconds: float = 5.0, client: Client | None = None
+        self, url: str, prefix: str = "gl", *, timeout_seconds: float = ANSWER_SECONDS_MAX, client: Client | None = None
     ) -> None:
         self._owns_client = client is None
-        self._redis = connect(url, connections_max=2, timeout_seconds=timeout_seconds) if client is None else client
+        self._redis = (
+            connect(url, connections_max=CONNECTIONS_MAX, timeout_seconds=timeout_seconds) if client is None else client
+        )
         self._keys = f"{prefix}:keys"
         self._revoked = f"{prefix}:keys:revoked"
 

@@ -209,6 +209,10 @@ class Log(Protocol):
         """All entities of a partition that are registered, in no order, each once."""
         ...
 
+    async def entity_counts(self) -> list[int]:
+        """How many entities are registered, for each partition: one round trip for all of them."""
+        ...
+
     def stored(self) -> AsyncIterator[str]:
         """All entities that have records, registered or not, in no order, perhaps more than once; for verification."""
         ...

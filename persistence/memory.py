@@ -154,6 +154,10 @@ class MemoryLog:
         for entity in list(self._registered[partition]):
             yield entity
 
+    async def entity_counts(self) -> list[int]:
+        """See :meth:`persistence.log.Log.entity_counts`."""
+        return [len(registered) for registered in self._registered]
+
     async def stored(self) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.stored`."""
         for entity in [entity for logs in self._records for entity in logs]:

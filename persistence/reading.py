@@ -1,15 +1,25 @@
 """Reads entities for a replay: many in one round trip, long histories page by page."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from persistence.errors import DamagedLogError
 from persistence.log import PAGE_MAX, Loaded, Log
 from persistence.replay import Replay
 
+GROUP: Final = 64
+"""Entities that are read in one round trip."""
 TAIL_PAGE: Final = 500
 """Records that are replayed before others get their turn on the loop."""
+
+
+def groups(entities: Iterable[str], size: int = GROUP) -> Iterable[list[str]]:
+    """Entities, as many at once as one round trip reads."""
+    remaining = iter(entities)
+    while group := list(islice(remaining, size)):
+        yield group
 
 
 async def load_each(log: Log, entities: Sequence[str], *, snapshots: bool = True) -> list[Loaded | DamagedLogError]:

@@ -62,7 +62,9 @@ def compile_batch(batch: Batch, keys: Keys, partitions: int, now: int) -> Call:
     _messages(batch, keys, partitions, probes, writes)
     outcomes = _outcomes(batch, keys, now, probes, writes)
     attempts = _attempts(batch, keys, writes)
-    words: list[Word] = [change.expected for change in batch.changes]
+    words: list[Word] = []
+    for change in batch.changes:
+        words += (change.expected, len(change.records), *change.records)
     words += (len(probes) // 2, *probes, *outcomes, *attempts)
     words += writes
     return Call(logs, words)
@@ -91,7 +93,6 @@ def _changes(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writ
         log = keys.logs[partition] + entity
         logs.append(log)
         if change.records:
-            _command(writes, change.records, "RPUSH", log)
             registered[partition] += (entity, change.expected + len(change.records))
         if change.snapshot is not None:
             writes += (3, "SET", keys.snapshots[partition] + entity, change.snapshot)

@@ -1,7 +1,8 @@
 """The connections to Redis."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast
 
@@ -12,11 +13,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from persistence.redis_errors import answered
+
 RESP: Final = 2
 """Version of the protocol. RESP3 is no faster for what we ask, and brings push messages that nobody here reads."""
 
 Word = str | bytes | int
 """One word of a command."""
+
+_SCRIPT: Final = "EVALSHA"
 
 
 class Pipeline(Protocol):
@@ -75,6 +80,9 @@ class _Lean(AbstractConnection):
             await self.connect_check_health(check_health=False)
         writer = cast("asyncio.StreamWriter", self._writer)  # there is one while it is connected
         parts = [command.encode()] if isinstance(command, str) else [command] if isinstance(command, bytes) else command
+        if writer.is_closing():  # the server has reset it, of which uvloop would tell by a RuntimeError
+            await self.disconnect(nowait=True)
+            raise redis.exceptions.ConnectionError("The connection is closed")
         try:
             async with asyncio.timeout(self.socket_timeout):
                 writer.writelines(parts)
@@ -88,6 +96,10 @@ class _Lean(AbstractConnection):
         except BaseException:
             await self.disconnect(nowait=True)
             raise
+
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """What it reads from and writes to, once it is connected."""
+        return cast("asyncio.StreamReader", self._reader), cast("asyncio.StreamWriter", self._writer)
 
 
 class _LeanConnection(_Lean, Connection):
@@ -109,6 +121,52 @@ _LEAN: Final[dict[type, type]] = {
 }
 
 
+class _Pool(Protocol):
+    """As much of redis-py's pool of connections as we need; untyped there."""
+
+    async def get_connection(self) -> AbstractConnection: ...
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None: ...
+
+    async def release(self, connection: AbstractConnection) -> None: ...
+
+
+class _Direct:
+    """A client that keeps one connection at hand for scripts, which are what an authorization waits for.
+
+    redis-py's own way to a connection and back takes twice as long as sending a script and reading its answer.
+    """
+
+    def __init__(self, client: Client, pool: _Pool) -> None:
+        self._client = client
+        self._pool = pool
+        self._at_hand: list[AbstractConnection] = []  # one at most
+
+    async def execute_command(self, *words: Word) -> Any:  # noqa: ANN401 - as the command answers
+        """As :meth:`Client.execute_command`."""
+        if words[0] != _SCRIPT:
+            return await self._client.execute_command(*words)
+        connection = self._at_hand.pop() if self._at_hand else await self._pool.get_connection()
+        try:
+            await self._pool.ensure_connection(connection)
+            await connection.send_packed_command(connection.pack_command(*words), check_health=False)
+            return await connection.read_response()
+        finally:
+            # one that failed has disconnected itself, and is connected again when it is needed
+            if self._at_hand:
+                await self._pool.release(connection)
+            else:
+                self._at_hand.append(connection)
+
+    def pipeline(self, transaction: bool) -> Pipeline:  # noqa: FBT001 - redis-py's own signature
+        """As :meth:`Client.pipeline`."""
+        return self._client.pipeline(transaction)
+
+    async def aclose(self) -> None:
+        """As :meth:`Client.aclose`."""
+        await self._client.aclose()
+
+
 def connect(url: str, *, connections_max: int, timeout_seconds: float) -> Client:
     """A client that never sends a command twice.
 
@@ -120,6 +178,31 @@ def connect(url: str, *, connections_max: int, timeout_seconds: float) -> Client
         connections_max: most connections at once; a call waits for a free one.
         timeout_seconds: longest wait for a connection, for its opening, and for an answer.
     """
+    pool = _pool(url, connections_max=connections_max, timeout_seconds=timeout_seconds)
+    client = cast("Client", Redis.from_pool(pool))
+    # a single connection has to be there for everything: kept for scripts, nothing else would ever get one
+    return _Direct(client, pool) if connections_max > 1 else client
+
+
+@asynccontextmanager
+async def streams(
+    url: str, *, timeout_seconds: float
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which the server knows us, for what is no command with an answer.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    pool: Any = _pool(url, connections_max=1, timeout_seconds=timeout_seconds)  # redis-py has no types for it
+    connection = pool.make_connection()
+    try:
+        await answered(connection.connect())
+        yield connection.streams()
+    finally:
+        await connection.disconnect(nowait=True)
+
+
+def _pool(url: str, *, connections_max: int, timeout_seconds: float) -> BlockingConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections_max,
@@ -132,4 +215,4 @@ def connect(url: str, *, connections_max: int, timeout_seconds: float) -> Client
         decode_responses=False,
     )
     pool.connection_class = _LEAN[pool.connection_class]
-    return cast("Client", Redis.from_pool(pool))
+    return pool

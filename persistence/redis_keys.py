@@ -3,7 +3,8 @@
 ========================== ======= ==================================================================================
 key                        type    holds
 ========================== ======= ==================================================================================
-``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (the pepper's print)
+``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (the pepper's print),
+                                   ``closed`` while a restore is under way
 ``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version
 ``gl:P:s:ENTITY``          string  its snapshot, beginning with the version and ``|``
 ``gl:P:entities``          hash    the register: all entities that have records, each with its version
@@ -47,7 +48,7 @@ class Keys:
         self.messages = [f"{prefix}:{p}:sms" for p in parts]
         self.messages_due = [f"{prefix}:{p}:sms:due" for p in parts]
         self.failures = [f"{prefix}:{p}:sms:failures" for p in parts]
-        self.any_log = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in prefix) + ":[0-9]*:w:*"
+        self.any_log = _literal(prefix) + ":[0-9]*:w:*"
         """Pattern that all logs match."""
 
     def entity_of(self, log: str) -> str:
@@ -66,3 +67,12 @@ class Keys:
 def meta_key(prefix: str) -> str:
     """What a ledger knows of itself."""
     return f"{prefix}:meta"
+
+
+def any_key(prefix: str) -> str:
+    """Pattern that all keys of a ledger match."""
+    return f"{_literal(prefix)}:*"
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)

@@ -32,7 +32,7 @@ from persistence.redis_keys import Keys
 from persistence.redis_meta import bind_vault, found_or_join
 from persistence.redis_rehearsal import rehearse
 from persistence.redis_scripts import Scripts
-from persistence.settings import StorageSettings
+from persistence.settings import TIMEOUT_SECONDS, StorageSettings
 
 _message_decoder: Final = msgspec.msgpack.Decoder(StoredMessage)
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -59,7 +59,7 @@ class RedisLog:
         partitions: int = PARTITIONS_DEFAULT,
         prefix: str = "gl",
         replicas: int = 0,
-        timeout_seconds: float = 5.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         allow_unsafe: bool = False,
         clock: Callable[[], int] = now_ms,
     ) -> None:
@@ -182,7 +182,8 @@ class RedisLog:
 
     async def outbox_sizes(self) -> list[int]:
         """See :meth:`persistence.log.Log.outbox_sizes`."""
-        return await self._ask_all(*(("LLEN", waiting) for waiting in self._keys.outboxes))
+        sizes: list[int] = await self._scripts.read(self._scripts.sizes, self._keys.outboxes)
+        return sizes
 
     async def acknowledge(self, partition: int, head: int, count: int) -> bool:
         """See :meth:`persistence.log.Log.acknowledge`."""
@@ -242,6 +243,10 @@ class RedisLog:
                 if entity not in seen:
                     seen.add(entity)
                     yield entity.decode()
+
+    async def entity_counts(self) -> list[int]:
+        """See :meth:`persistence.log.Log.entity_counts`."""
+        return await self._ask_all(*(("HLEN", register) for register in self._keys.entities))
 
     async def stored(self) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.stored`."""

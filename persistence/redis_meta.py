@@ -1,4 +1,4 @@
-"""What a ledger in Redis knows of itself: its schema, its number of partitions, its pepper."""
+"""What a ledger in Redis knows of itself: its schema, its number of partitions, its pepper, whether it is closed."""
 
 from typing import Final
 
@@ -10,6 +10,9 @@ from persistence.redis_keys import meta_key
 SCHEMA: Final = 1
 """Layout of the keys; raised when this version could not work on what an older one has made."""
 
+CLOSED: Final = "closed"
+"""Field that says why nobody may open the ledger: a restore is not done yet."""
+
 
 async def found_or_join(client: Client, prefix: str, partitions: int, now: int) -> int:
     """Make a ledger if there is none, and return the number of partitions of the one that is there.
@@ -17,14 +20,16 @@ async def found_or_join(client: Client, prefix: str, partitions: int, now: int) 
     Of several that come at once, one makes it and all get its number.
 
     Raises:
-        StorageUnsafeError: a ledger of another schema is there.
+        StorageUnsafeError: a ledger of another schema is there, or one that is closed.
     """
     key = meta_key(prefix)
     async with client.pipeline(transaction=True) as pipeline:
         for field, value in (("schema", SCHEMA), ("partitions", partitions), ("created_at", now)):
             pipeline.execute_command("HSETNX", key, field, value)
-        pipeline.execute_command("HMGET", key, "schema", "partitions")
-        schema, found = (await answered(pipeline.execute()))[-1]
+        pipeline.execute_command("HMGET", key, "schema", "partitions", CLOSED)
+        schema, found, closed = (await answered(pipeline.execute()))[-1]
+    if closed is not None:
+        raise StorageUnsafeError(f"the ledger is closed: {closed.decode()}")
     if int(schema) != SCHEMA:
         raise StorageUnsafeError(
             f"{key} says that the ledger has schema {int(schema)}, and this version knows {SCHEMA}: run the version of "

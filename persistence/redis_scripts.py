@@ -43,6 +43,7 @@ class Scripts:
         self.acknowledge = Script("acknowledge")
         self.message_retry = Script("message_retry")
         self.message_settle = Script("message_settle")
+        self.sizes = Script("sizes")
         self.writable = Script("writable")
 
     async def read(self, script: Script, keys: Words, words: Words = ()) -> Any:  # noqa: ANN401 - as the script returns

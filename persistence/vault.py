@@ -27,6 +27,7 @@ KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _KEY_IDS_MAX: Final = 255
 _SECRETS_BYTES_MAX: Final = 64 * 1024
+"""Of the file: with all keys that it can hold it is smaller."""
 _CVCS: Final = 10_000
 
 

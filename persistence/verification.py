@@ -6,25 +6,24 @@ problem found there is only a suspicion. It is looked at again: both sides are r
 moved around the reading.
 """
 
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import islice
+from hashlib import blake2b
 from typing import Final
 
 from msgspec import Struct
 
 from ledger.certificate import Certificate
-from ledger.identifiers import is_certificate
+from ledger.identifiers import entity_key, is_certificate
 from ledger.order import Order
 from ledger.policy import DEFAULT_POLICY, Policy
 from persistence.agreement import certificates_of, orders_of, problems_of_certificate, problems_of_order
 from persistence.comparison import Beside, outbox_total
 from persistence.idempotency import now_ms
 from persistence.log import Log, partition_of
-from persistence.reading import replayed
+from persistence.reading import groups, replayed
 from persistence.replay import Problem, Replay
 
-GROUP: Final = 64
-"""Entities that are read in one round trip."""
 LOOKS_MAX: Final = 20
 """How often a suspicion is looked at before it is left undecided."""
 
@@ -53,10 +52,42 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
     """Entities that were written to all the time, so that a suspicion was neither confirmed nor dispelled."""
 
 
+class Progress(Struct, frozen=True):
+    """How far a proof has come: entities and records that were read, of how many entities."""
+
+    entities: int
+    records: int
+    total: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Share(Struct, frozen=True, kw_only=True):
+    """What the proof of some partitions came to, for another process to put together (:meth:`Proof.add`).
+
+    ``seen``, ``issued`` and ``vouched`` are names as 8-byte digests, packed: of entities, of codes that were issued,
+    and of codes that stand on the line of an order.
+    """
+
+    findings: tuple[Finding, ...]
+    records: int
+    certificates: int
+    orders: int
+    balances: dict[str, int]
+    held: dict[str, int]
+    publications_waiting: int
+    messages_waiting: int
+    undecided: tuple[str, ...]
+    seen: bytes
+    issued: bytes
+    vouched: bytes
+
+
 async def verify(
     log: Log,
     entities: Sequence[str] | None,
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
     *,
     clock: Callable[[], int] = now_ms,
     policy: Policy = DEFAULT_POLICY,
@@ -66,23 +97,41 @@ async def verify(
     Args:
         log: is only read.
         entities: which; ``None``: all there are, and then also that none is missing.
-        on_progress: is told now and then how many records were read.
+        on_progress: is told now and then how far it is.
         clock: milliseconds.
         policy: of the service that writes the log: its timers are judged by it.
 
     Raises:
         StorageError: the log could not be read.
     """
-    verification = _Verification(log, on_progress, clock, policy)
+    proof = Proof(log, on_progress, clock=clock, policy=policy)
     if entities is None:
-        await verification.everything()
+        proof.total = sum(await log.entity_counts())
+        for partition in range(log.partitions):
+            await proof.prove(partition)
+        await proof.conclude()
     else:
-        await verification.some(dict.fromkeys(entities))
-    return verification.report()
+        await proof.some(dict.fromkeys(entities))
+    return proof.report()
 
 
-class _Verification:
-    def __init__(self, log: Log, on_progress: Callable[[int], None], clock: Callable[[], int], policy: Policy) -> None:
+class Proof:
+    """A proof under way.
+
+    That of a whole log is :meth:`prove` for each partition, wherever that is done, and :meth:`conclude` in the end.
+
+    Args:
+        log: is only read.
+        on_progress: is told now and then how far it is.
+        clock: milliseconds.
+        policy: of the service that writes the log.
+    """
+
+    def __init__(
+        self, log: Log, on_progress: OnProgress, *, clock: Callable[[], int] = now_ms, policy: Policy = DEFAULT_POLICY
+    ) -> None:
+        self.total = 0
+        """How many entities there are; only for those who wait."""
         self._log = log
         self._on_progress = on_progress
         self._clock = clock
@@ -93,13 +142,14 @@ class _Verification:
         self._held: dict[str, int] = {}
         self._publications = self._messages = 0
         self._undecided: list[str] = []
-        self._seen: set[int] = set()  # of names their hashes: a third of the memory
+        self._seen: set[int] = set()  # of names their digests: a third of the memory, and every process has the same
         self._issued: set[int] = set()
         self._vouched: set[int] = set()
         self._events = 0
         self._unreadable = False
 
     def report(self) -> VerificationReport:
+        """All that was found."""
         order = sorted(self._findings, key=lambda one: (one.entity, one.version or 0))
         return VerificationReport(
             findings=tuple(order),
@@ -111,26 +161,68 @@ class _Verification:
             held=dict(sorted(self._held.items())),
             publications_waiting=self._publications,
             messages_waiting=self._messages,
-            undecided=tuple(self._undecided),
+            undecided=tuple(sorted(self._undecided)),
         )
 
-    async def everything(self) -> None:
-        for partition in range(self._log.partitions):
-            before = await outbox_total(self._log, partition)
-            beside = await Beside.read(self._log, partition)
-            self._publications += sum(len(one.entries) for one in beside.waiting.values())
-            self._messages += sum(len(one) for one in beside.messages.values())
-            for entity, problem in beside.problems:
-                self._find(entity, [problem])
-            self._events, self._unreadable = 0, False
-            named = {entity: None async for entity in self._log.entities(partition)}
-            named |= dict.fromkeys(sorted(beside.entities() - named.keys()))
-            await self._partition(partition, named, beside)
-            await self._compare_totals(partition, before)
+    def share(self) -> Share:
+        """What was found so far, to be put together elsewhere."""
+        return Share(
+            findings=tuple(self._findings),
+            records=self._records,
+            certificates=self._certificates,
+            orders=self._orders,
+            balances=self._balances,
+            held=self._held,
+            publications_waiting=self._publications,
+            messages_waiting=self._messages,
+            undecided=tuple(self._undecided),
+            seen=array("Q", self._seen).tobytes(),
+            issued=array("Q", self._issued).tobytes(),
+            vouched=array("Q", self._vouched).tobytes(),
+        )
+
+    def add(self, share: Share) -> None:
+        """Put in what was found elsewhere, of partitions that were not proved here."""
+        self._findings.update(dict.fromkeys(share.findings))
+        self._records += share.records
+        self._certificates += share.certificates
+        self._orders += share.orders
+        for sums, more in ((self._balances, share.balances), (self._held, share.held)):
+            for currency, amount in more.items():
+                sums[currency] = sums.get(currency, 0) + amount
+        self._publications += share.publications_waiting
+        self._messages += share.messages_waiting
+        self._undecided += share.undecided
+        for names, packed in (
+            (self._seen, share.seen),
+            (self._issued, share.issued),
+            (self._vouched, share.vouched),
+        ):
+            names.update(array("Q", packed))
+
+    async def prove(self, partition: int) -> None:
+        """Everything that one partition can tell by itself."""
+        before = await outbox_total(self._log, partition)
+        beside = await Beside.read(self._log, partition)
+        self._publications += sum(len(one.entries) for one in beside.waiting.values())
+        self._messages += sum(len(one) for one in beside.messages.values())
+        for entity, problem in beside.problems:
+            self._find(entity, [problem])
+        self._events, self._unreadable = 0, False
+        named = {entity: None async for entity in self._log.entities(partition)}
+        named |= dict.fromkeys(sorted(beside.entities() - named.keys()))
+        await self._partition(partition, named, beside)
+        await self._compare_totals(partition, before)
+
+    async def conclude(self) -> None:
+        """What only shows once all partitions were proved."""
         await self._look_for_strays()
         await self._look_for_orphans()
 
     async def some(self, entities: Iterable[str]) -> None:
+        """Only these entities."""
+        entities = list(entities)
+        self.total = len(entities)
         partitions: dict[int, list[str]] = {}
         for entity in entities:
             partitions.setdefault(partition_of(entity, self._log.partitions), []).append(entity)
@@ -167,18 +259,18 @@ class _Verification:
 
     async def _look(self, entities: Iterable[str], beside: Beside) -> AsyncIterator[tuple[Replay, list[Problem]]]:
         """Replay entities, each with what does not agree with ``beside`` or with other entities."""
-        for group in _groups(entities):
+        for group in groups(entities):
             replays = await replayed(self._log, [beside.replay_of(entity) for entity in group])
             certificates = await certificates_of(self._log, replays)
             now = self._clock()
             for replay in replays:
                 doubts = beside.problems_of(replay, now, self._policy) + problems_of_order(replay, certificates, now)
                 if isinstance(replay.state, Order):
-                    self._vouched |= {hash(one.code) for one in replay.state.allocations.values()}
+                    self._vouched |= {_digest(one.code) for one in replay.state.allocations.values()}
                 yield replay, doubts
 
     def _count(self, replay: Replay) -> None:
-        self._seen.add(hash(replay.entity))
+        self._seen.add(_digest(replay.entity))
         self._records += replay.version
         self._events += replay.events_count
         self._unreadable |= replay.broken
@@ -186,13 +278,13 @@ class _Verification:
         if isinstance(state, Certificate):
             self._certificates += 1
             if state.activation is not None:
-                self._issued.add(hash(state.code))
+                self._issued.add(_digest(state.code))
             if state.currency is not None:
                 self._balances[state.currency] = self._balances.get(state.currency, 0) + state.balance
                 self._held[state.currency] = self._held.get(state.currency, 0) + state.held
         else:
             self._orders += 1
-        self._on_progress(self._records)
+        self._on_progress(Progress(self._certificates + self._orders, self._records, self.total))
 
     async def _compare_totals(self, partition: int, before: int) -> None:
         """Whether the outbox ever got as many publications as the records make."""
@@ -203,7 +295,7 @@ class _Verification:
 
     async def _look_for_strays(self) -> None:
         """Logs of entities that the register does not name."""
-        strays = {entity: None async for entity in self._log.stored() if hash(entity) not in self._seen}
+        strays = {entity: None async for entity in self._log.stored() if _digest(entity) not in self._seen}
         for partition in range(self._log.partitions):
             named = [entity for entity in strays if partition_of(entity, self._log.partitions) == partition]
             if named:
@@ -221,13 +313,13 @@ class _Verification:
             named = [
                 entity
                 async for entity in self._log.entities(partition)
-                if is_certificate(entity) and hash(entity[2:]) in orphans
+                if is_certificate(entity) and _digest(entity_key(entity)) in orphans
             ]
             await self._ask_orders(named)
 
     async def _ask_orders(self, entities: Iterable[str]) -> None:
         """Whether the orders of issued certificates know of them."""
-        for group in _groups(entities):
+        for group in groups(entities):
             replays = await replayed(self._log, [Replay(entity, None, frozenset()) for entity in group])
             issued = [
                 (replay, replay.state)
@@ -242,7 +334,6 @@ class _Verification:
         self._findings.update((Finding(entity, version, problem), None) for version, problem in problems)
 
 
-def _groups(entities: Iterable[str]) -> Iterable[list[str]]:
-    remaining = iter(entities)
-    while group := list(islice(remaining, GROUP)):
-        yield group
+def _digest(name: str) -> int:
+    """64 bits that stand for a name, the same in every process."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest())

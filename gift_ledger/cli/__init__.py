@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from gift_ledger.cli import dlq, doctor, inspection, keys, running, settings_page, verification
+from gift_ledger.cli import (
+    bench,
+    dlq,
+    doctor,
+    inspection,
+    keys,
+    reconciling,
+    recovery,
+    running,
+    settings_page,
+    verification,
+)
 from gift_ledger.cli.context import EXIT_CODES, Context, Exit
 
 app = typer.Typer(
@@ -28,8 +39,11 @@ app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
 app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)
 inspection.register(app)
 verification.register(app)
+recovery.register(app)
+reconciling.register(app)
 doctor.register(app)
 settings_page.register(app)
+bench.register(app)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the form of an option's callback

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look at events that could never be applied, and try them once more.")
 
 NAME: Final = re.compile(r"[0-9]{1,10}:[0-9]{1,19}")
+LIMIT_DEFAULT: Final = 200
 LIMIT_MAX: Final = 100_000
+"""Letters of one list: they are held in memory."""
 
 
 class LetterView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -59,7 +61,9 @@ class ReplayView(Struct, frozen=True, kw_only=True, rename="camel"):
 def list_letters(
     ctx: typer.Context,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Show so many, the latest of each partition.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LIMIT_MAX, help="Show so many, the latest of each partition.")
+    ] = LIMIT_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """List the dead letters: when, why, where each event was read, its key and size.

@@ -17,6 +17,7 @@ from gift_ledger.settings import Settings, SettingsError
 from gift_ledger.sources import DEFAULT, PREFIX
 
 CHECK_SECONDS_MAX: Final = 20.0
+"""How long one check may take: a part that hangs must not hide the others."""
 NAME_WIDTH: Final = 14
 
 _STYLES: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}

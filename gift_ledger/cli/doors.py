@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from actors.reports import ActorReport
 from gateway.bridge_settings import BridgeSettings
+from gift_ledger.bench.generator import Load
+from gift_ledger.bench.look import Look
 from gift_ledger.cli.probes import (
     FoundLedger,
     NoLedgerError,
@@ -38,8 +40,12 @@ from persistence.settings import StorageSettings
 if TYPE_CHECKING:
     from gateway.dead_letter_desk import DeadLetterDesk
     from gateway.readiness import Readiness
+    from gateway.reconciliation import ReconciliationReport
+    from gift_ledger.recovery.copy import Copy
+    from gift_ledger.recovery.restore import Restored
+    from persistence.archive import Manifest
     from persistence.keys import KeyStore
-    from persistence.verification import VerificationReport
+    from persistence.verification import OnProgress, VerificationReport
 
 Ready = Callable[[Endpoints], Awaitable[int | None]]
 """Called once a stack is up. What it returns, if not ``None``, stops the stack and is the exit code."""
@@ -131,6 +137,13 @@ async def play_demo(data_dir: Path, *, expect_wrong: bool) -> int:
         raise
 
 
+async def bench(look: Look) -> Load:
+    """A quick look at how fast a service is."""
+    from gift_ledger.bench.session import bench
+
+    return await bench(look)
+
+
 def _prepare_ray(settings: Settings) -> None:
     from gift_ledger.ray_environment import prepare
 
@@ -141,12 +154,59 @@ def _prepare_ray(settings: Settings) -> None:
 
 
 async def verify(
-    log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
+    log: Log,
+    storage: StorageSettings,
+    entities: Sequence[str] | None,
+    on_progress: OnProgress,
+    policy: Policy,
+    processes: int | None,
 ) -> VerificationReport:
-    """Proof of the log."""
+    """Proof of the log at ``storage``; of a whole one in several processes, where that is worth it."""
+    from persistence.division import Task, processes_for, verify_divided
     from persistence.verification import verify
 
+    if entities is None:
+        processes = processes or processes_for(sum(await log.entity_counts()))
+        if processes > 1:
+            return await verify_divided(log, Task(storage=storage, policy=policy), processes, on_progress)
     return await verify(log, entities, on_progress, policy=policy)
+
+
+def copy(backup: Path, server: Path | None) -> AbstractAsyncContextManager[Copy]:
+    """A backup on a server of its own."""
+    from gift_ledger.recovery.copy import opened
+
+    return opened(backup, server)
+
+
+def reconciliation(
+    log: Log, settings: BridgeSettings, on_progress: Callable[[int, int], None], *, republish: bool
+) -> Awaitable[ReconciliationReport]:
+    """The log beside what Kafka's topics hold."""
+    from gateway.reconciliation import reconcile
+
+    return reconcile(log, settings, on_progress, republish=republish)
+
+
+def backup(settings: Settings, file: Path, on_progress: Callable[[int], None]) -> Awaitable[Manifest]:
+    """Writes a backup."""
+    from gift_ledger.recovery.backup import backup
+
+    return backup(settings, file, on_progress)
+
+
+def restore(
+    settings: Settings,
+    file: Path,
+    server: Path | None,
+    on_step: Callable[[str, int, int | None], None],
+    *,
+    compare: bool,
+) -> Awaitable[Restored]:
+    """Puts a backup back."""
+    from gift_ledger.recovery.restore import restore
+
+    return restore(settings, file, server, on_step, compare=compare)
 
 
 class Doors(Struct, frozen=True, kw_only=True):
@@ -154,7 +214,11 @@ class Doors(Struct, frozen=True, kw_only=True):
 
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
-    verify: Callable[[Log, Sequence[str] | None, Callable[[int], None], Policy], Awaitable[VerificationReport]] = verify
+    verify: Callable[..., Awaitable[VerificationReport]] = verify
+    copy: Callable[[Path, Path | None], AbstractAsyncContextManager[Copy]] = copy
+    reconcile: Callable[..., Awaitable[ReconciliationReport]] = reconciliation
+    backup: Callable[[Settings, Path, Callable[[int], None]], Awaitable[Manifest]] = backup
+    restore: Callable[..., Awaitable[Restored]] = restore
     reports: Callable[[Settings], Awaitable[list[ActorReport]]] = actor_reports
     dead_letters: Callable[[BridgeSettings], AbstractAsyncContextManager[DeadLetterDesk]] = open_dead_letters
     up: Callable[[Settings, Ready], Awaitable[int]] = run_up
@@ -167,3 +231,4 @@ class Doors(Struct, frozen=True, kw_only=True):
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
     topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics
+    bench: Callable[[Look], Awaitable[Load]] = bench

@@ -93,7 +93,7 @@ def _entity_parts(report: EntityReport) -> list[RenderableType]:
 
 def _certificate_parts(state: CertificateView) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    made = table("", "", title=f"Certificate {state.certificate_code}")
+    made = table("", "", title=f"Certificate {state.certificate_code} (amounts in minor units)")
     for label, value in (
         ("status", state.status or "given back: the code is free"),
         ("balance", _money(state.balance, state.currency)),
@@ -120,7 +120,7 @@ def _certificate_parts(state: CertificateView) -> list[RenderableType]:
 
 
 def _order_parts(state: OrderView) -> list[RenderableType]:
-    made = table("", "", title=f"Order {state.order_id}")
+    made = table("", "", title=f"Order {state.order_id} (amounts in minor units)")
     for label, value in (
         ("status", state.status),
         ("order version", state.order_version),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.readiness import Readiness
 
 PROBE_SECONDS: Final = 5.0
+"""How long a part may take to answer."""
 
 
 class NoLedgerError(Exception):

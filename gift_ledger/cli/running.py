@@ -18,6 +18,7 @@ from gift_ledger.settings import Settings
 from gift_ledger.sources import DEFAULT, Loaded, mask
 
 PROBE_SECONDS: Final = 1.0
+"""How long a stack that may be there already may take to answer."""
 CHATTY: Final = ("aiokafka", "asyncio", "httpx", "uvicorn")
 """Libraries that log each of their steps; of them only what went wrong is of interest."""
 

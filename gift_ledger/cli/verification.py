@@ -1,9 +1,11 @@
 """``verify``: reads the whole log and proves it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gift_ledger.cli.context import (
     EXIT_CODES,
@@ -19,10 +21,23 @@ from gift_ledger.cli.context import (
     screen,
     table,
 )
+from gift_ledger.cli.progress import counted
 from ledger.identifiers import certificate_entity, entity_key, is_certificate, normalise_code
+from persistence.settings import StorageSettings
 
 if TYPE_CHECKING:
-    from persistence.verification import VerificationReport
+    from persistence.verification import Progress, VerificationReport
+
+ServerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--server",
+        metavar="PROGRAM",
+        help="The redis-server or valkey-server that reads the backup; by default the Valkey that comes with us.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 
 
 def verify(
@@ -32,33 +47,63 @@ def verify(
         typer.Argument(metavar="CODE", help="Certificates to verify; by default all, and all orders."),
     ] = None,
     *,
+    backup: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="FILE", help="Verify a backup, on a private server, and not the ledger."),
+    ] = None,
+    server: ServerOption = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=16, help="How many processes read; by default as many as there are cores for it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the log again from its first record, and prove that chain, sums and snapshots are right.
 
     It can run beside the service: it writes nothing.
 
-    Example: gift-ledger verify GC-7K2M-9QXA
+    Examples: gift-ledger verify, gift-ledger verify GC-7K2M-9QXA, gift-ledger verify --backup monday.backup
     """
-    finish(_verify(of(ctx), codes or [], as_json=as_json))
+    finish(_verify(of(ctx), codes or [], backup, server, processes=processes, as_json=as_json))
 
 
-async def _verify(context: Context, codes: list[str], *, as_json: bool) -> int:
+async def _verify(
+    context: Context,
+    codes: list[str],
+    backup: Path | None,
+    server: Path | None,
+    *,
+    processes: int | None,
+    as_json: bool,
+) -> int:
     entities = [_entity(code) for code in codes] or None
-    with _progress() as progress:
-        bar = progress.add_task("verifying", total=None)
+    with counted("{task.fields[records]:,} records", records=0) as bar:
 
-        def advance(done: int) -> None:
-            progress.update(bar, completed=done)
+        def advance(progress: "Progress") -> None:
+            bar.show(progress.entities, progress.total, records=progress.records)
 
-        settings = context.settings("redis_url")
-        async with context.log(settings) as log:
-            report = await context.doors.verify(log, entities, advance, settings.policy())
+        async with _storage(context, backup, server) as storage:
+            log = await context.doors.log(storage)
+            try:
+                policy = context.loaded().settings.policy()
+                report = await context.doors.verify(log, storage, entities, advance, policy, processes)
+            finally:
+                await log.close()
     if as_json:
         print_json(report)
     else:
         _show(report)
     return Exit.FOUND if report.findings else Exit.OK
+
+
+@asynccontextmanager
+async def _storage(context: Context, backup: Path | None, server: Path | None) -> AsyncIterator[StorageSettings]:
+    """The ledger of the settings; or the one in a backup, on a server that lives as long as the block."""
+    if backup is None:
+        yield context.settings("redis_url").storage()
+        return
+    async with context.doors.copy(backup, server) as copy:
+        yield copy.storage
 
 
 def _show(report: "VerificationReport") -> None:
@@ -97,13 +142,6 @@ def _entity(code: str) -> str:
     if normalised is None:
         raise CommandError(f"{code!r} is no certificate code: it has 8 to 32 characters of A-Z 0-9 -")
     return certificate_entity(normalised)
-
-
-def _progress() -> Progress:
-    """What was read so far, on standard error; where that is no terminal, nothing."""
-    console = screen(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} records"), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
 def register(app: typer.Typer) -> None:

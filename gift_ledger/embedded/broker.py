@@ -13,6 +13,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException, Producer
 
 ANSWER_SECONDS_MAX: Final = 5.0
+"""How long the broker may take to make a topic."""
 _ERRORS: Final = 3
 """Level of syslog: below it librdkafka tells that the cluster is a mock one, which everybody here knows."""
 

@@ -23,6 +23,7 @@ LOCK_SECONDS_MAX: Final = 10.0
 TOKEN_BYTES: Final = 32
 
 _POLL_SECONDS: Final = 0.05
+"""Between two looks whether the folder is free."""
 
 _logger = logging.getLogger(__name__)
 

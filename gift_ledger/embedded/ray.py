@@ -13,6 +13,7 @@ from typing import Final, Self
 
 import ray
 
+from actors.ray_calls import call_ray
 from gift_ledger.embedded.valkey import free_port
 
 DASHBOARD_PORT: Final = 8265
@@ -21,8 +22,11 @@ OBJECT_STORE_BYTES: Final = 80_000_000
 """The least that Ray takes; nothing of ours goes through the object store."""
 
 ANSWER_SECONDS_MAX: Final = 1.0
+"""How long the cluster may take to say that it is there."""
 WATCH_SECONDS: Final = 1.0
 """Between two looks at whether the cluster is still there."""
+LOOK_SECONDS_MAX: Final = 4.0
+"""How long a look may take: a call that the cluster dies under would come back after a minute."""
 MISSED_MAX: Final = 3
 """Looks in a row that may find nobody: the machine may be busy."""
 
@@ -91,8 +95,7 @@ class EmbeddedRay:
         missed = 0
         while missed < MISSED_MAX and not stop.is_set():
             await asyncio.sleep(WATCH_SECONDS)
-            there = await self.answers() and await asyncio.to_thread(_has_a_node)
-            missed = 0 if there else missed + 1
+            missed = 0 if await self._has_a_node() else missed + 1
         if not stop.is_set():
             raise RayEndedError("Ray has ended by itself. Nothing is lost: start the stack again.")
 
@@ -110,6 +113,16 @@ class EmbeddedRay:
             return False
         writer.close()
         return True
+
+    async def _has_a_node(self) -> bool:
+        if not await self.answers():
+            return False
+        try:
+            async with asyncio.timeout(LOOK_SECONDS_MAX):
+                nodes = await call_ray(ray.nodes)
+        except TimeoutError:
+            return False
+        return any(node["Alive"] for node in nodes)
 
     def _start(self) -> None:
         # it would warn of its token and of our thread; both are as they should be
@@ -150,7 +163,3 @@ def _children(pid: int) -> list[int]:
         return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
     except FileNotFoundError:
         return []  # it has ended
-
-
-def _has_a_node() -> bool:
-    return any(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]

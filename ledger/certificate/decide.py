@@ -72,10 +72,10 @@ def settled(state: Certificate, now: int) -> Certificate:
 def _rule(
     state: Certificate, command: c.CertificateCommand, origin: Origin, now: int, policy: Policy, attempts: Attempts
 ) -> Decision[Certificate]:
-    if isinstance(command, c.Tick | c.Look):
-        return Decision(state=state)
     rule = _RULES.get(type(command))
     if rule is None:
+        if isinstance(command, c.Tick | c.Look):
+            return Decision(state=state)
         message = f"{type(command).__name__} is not a certificate's command"
         raise TypeError(message)
     return rule(state, command, origin, now, policy, attempts)

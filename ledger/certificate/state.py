@@ -154,8 +154,8 @@ def due(state: Certificate, now: int) -> tuple[r.AnyBody, ...]:
         for _, version in reversed(lapsed[:LAPSES_MAX]):
             bodies.append(r.HoldLapsed(version, state.holds[version].left))
             freed += state.holds[version].left
-    expires = state.status in {Status.ACTIVE, Status.DEPLETED, Status.BLOCKED} and state.expires_at is not None
-    if expires and state.expires_at is not None and state.expires_at <= now:
+    ends = state.expires_at is not None and state.expires_at <= now
+    if ends and state.status in {Status.ACTIVE, Status.DEPLETED, Status.BLOCKED}:
         bodies.append(r.Expired(state.available + freed))
     elif freed and state.status is Status.EXPIRED:
         # a hold outlives the certificate; what it gives back afterwards is written off as the rest was

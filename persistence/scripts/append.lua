@@ -6,7 +6,7 @@
 -- script with this first line.)
 --
 -- KEYS  the lists that hold the logs of the entities concerned
--- ARGV  for each of KEYS its expected length
+-- ARGV  for each of KEYS: its expected length, n, n records to be added to it
 --       n, then n times: command, key      reads that fail if a key to be written is of another type
 --       n, then if n > 0: three hashes of outcomes, and n fields that none of them may have
 --       n, then n times: key, value        values expected of strings, as "=value", or "-" where there may be none
@@ -16,15 +16,15 @@
 local call, argv = redis.call, ARGV
 local PIECE = 1000 -- words that are put on Lua's stack at once; it holds 8 000
 
-local at = #KEYS
+local at = 1
 local stale = {}
-for i = 1, at do
-  if call('LLEN', KEYS[i]) ~= tonumber(argv[i]) then
+for i = 1, #KEYS do
+  if call('LLEN', KEYS[i]) ~= tonumber(argv[at]) then
     stale[#stale + 1] = i
   end
+  at = at + 2 + argv[at + 1]
 end
 
-at = at + 1
 local probes = tonumber(argv[at])
 for i = at + 1, at + 2 * probes, 2 do
   call(argv[i], argv[i + 1])
@@ -64,6 +64,15 @@ at = at + 2 * strings + 1
 
 if #stale > 0 or #moved > 0 or #seen > 0 then
   return { stale, moved, seen }
+end
+
+local record = 1
+for i = 1, #KEYS do
+  local first = record + 2
+  record = first + argv[record + 1]
+  for from = first, record - 1, PIECE do
+    call('RPUSH', KEYS[i], unpack(argv, from, math.min(from + PIECE, record) - 1))
+  end
 end
 
 local last = #argv

@@ -15,8 +15,11 @@ class Opener:
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
 
-    async def __call__(self, url: str, timeout_seconds: float = 5.0) -> RedisLog:
-        log = await RedisLog.open(StorageSettings(redis_url=url, partitions=4, timeout_seconds=timeout_seconds))
+    async def __call__(self, url: str, timeout_seconds: float = 5.0, connections_max: int = 8) -> RedisLog:
+        settings = StorageSettings(
+            redis_url=url, partitions=4, timeout_seconds=timeout_seconds, connections_max=connections_max
+        )
+        log = await RedisLog.open(settings)
         self._stack.push_async_callback(log.close)
         return log
 

@@ -85,6 +85,8 @@ async def test_every_entity_with_records_is_listed_once(log: Log) -> None:
 
     assert sorted(listed) == sorted(names)
     assert stored == names
+    counts = [len([name for name in names if partition_of(name, PARTITIONS) == one]) for one in range(PARTITIONS)]
+    assert await log.entity_counts() == counts
 
 
 async def test_history_comes_in_pages_oldest_first(log: Log) -> None:

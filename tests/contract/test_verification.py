@@ -10,7 +10,7 @@ from ledger.identifiers import MESSAGE, identifier
 from persistence.log import Log, partition_of
 from persistence.redis_client import Client, Word
 from persistence.redis_keys import Keys
-from persistence.verification import VerificationReport, verify
+from persistence.verification import Progress, VerificationReport, verify
 from tests.contract.conftest import PARTITIONS, SERVERS, Storage, client_of
 from tests.contract.histories import NOON, PRICE, Writer, acknowledge_all
 from tests.real.fixtures import ServerKind
@@ -107,7 +107,7 @@ def problems(report: VerificationReport) -> list[tuple[str, int | None, str]]:
 
 
 async def test_a_sound_log_has_no_findings(filled: Log) -> None:
-    progress: list[int] = []
+    progress: list[Progress] = []
 
     report = await verify(filled, None, progress.append, clock=lambda: NOON + 1)
 
@@ -116,7 +116,7 @@ async def test_a_sound_log_has_no_findings(filled: Log) -> None:
     assert (report.entities, report.certificates, report.orders) == (5, 3, 2)
     assert (
         report.records
-        == progress[-1]
+        == progress[-1].records
         == sum([len(await filled.history(f"c:{code}")) for code in (ONE, TWO, HELD)])
         + (sum([len(await filled.history(f"o:{order}")) for order in (ORDER, OPEN)]))
     )
@@ -124,7 +124,8 @@ async def test_a_sound_log_has_no_findings(filled: Log) -> None:
     assert report.held == {"RUB": 0}
     assert report.publications_waiting == sum(await filled.outbox_sizes()) > 0
     assert report.messages_waiting == 2
-    assert progress == sorted(progress)
+    assert [one.records for one in progress] == sorted(one.records for one in progress)
+    assert (progress[-1].entities, progress[-1].total) == (5, 5)
 
 
 async def test_an_empty_log_has_no_findings(storage: Storage) -> None:

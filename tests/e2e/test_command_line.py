@@ -12,6 +12,8 @@ import redis
 from tests.real.market import Market, new_code
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.real.stack import RunningStack
 
 pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.usefixtures("early_hold")]
@@ -126,6 +128,26 @@ async def test_verify_finds_a_byte_that_was_changed_by_hand(shared_stack: Runnin
     assert (before.returncode, changed.returncode, after.returncode) == (0, 1, 0)
     assert code in changed.stdout
     assert {(finding["entity"], finding["version"]) for finding in told["findings"]} >= {(f"c:{code}", 2)}
+
+
+async def test_a_backup_is_proved_and_the_topics_of_the_embedded_broker_are_compared(
+    shared_stack: RunningStack, tmp_path: Path
+) -> None:
+    code, _ = await sold(shared_stack)
+    file = str(tmp_path / "monday.backup")
+
+    made = shared_stack.run("backup", file)
+    proved = shared_stack.run("verify", "--backup", file, code)
+    compared = json.loads(shared_stack.run("reconcile", "--json").stdout)
+    refused = shared_stack.run("restore", file)
+
+    assert (made.returncode, proved.returncode) == (0, 0), made.stderr + proved.stdout
+    assert "All is proved." in proved.stdout
+    assert [one for one in compared["differences"] if one["code"] == code] == []
+    assert compared["events"] > 0
+    assert compared["lost"] == []
+    assert refused.returncode == 2
+    assert "another stack runs on" in refused.stderr
 
 
 async def test_the_gateway_says_which_version_answers(shared_stack: RunningStack) -> None:

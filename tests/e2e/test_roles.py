@@ -10,7 +10,7 @@ import pytest
 from examples.sms_gateway import SmsGateway
 from tests.real.audit import Events, audit
 from tests.real.market import Market, create_topics, kafka_settings
-from tests.real.roles import RoleStack
+from tests.real.roles import SHARDS_SIGN, RoleStack
 from tests.real.stack import SHARD
 from tests.real.traffic import Traffic
 
@@ -87,7 +87,7 @@ async def the_shards_outlive_whoever_started_them(stack: RoleStack) -> None:
     before = stack.processes(SHARD)
 
     await asyncio.to_thread(stack.stop, "shards")
-    await asyncio.to_thread(stack.start_role, "shards", "shards listen at")
+    await asyncio.to_thread(stack.start_role, "shards", SHARDS_SIGN)
 
     assert len(before) == 2
     assert stack.processes(SHARD) == before

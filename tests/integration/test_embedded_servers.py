@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from gift_ledger.embedded.broker import EmbeddedBroker
 from gift_ledger.embedded.folder import FolderBusyError, locked
 from gift_ledger.embedded.ray import EmbeddedRay, RayStartError
-from gift_ledger.embedded.valkey import EmbeddedValkey, ValkeyError
+from gift_ledger.embedded.valkey import ALLOCATOR, EmbeddedValkey, ValkeyError
 from persistence import checks
 from persistence.errors import StorageError
 from persistence.redis_client import Client, connect
@@ -107,6 +107,22 @@ async def test_a_valkey_that_cannot_start_says_where_to_look(tmp_path: Path, loc
 
     with pytest.raises(ValkeyError, match=r"valkey\.log says why"):
         await EmbeddedValkey(folder, tmp_path / "run", lock).__aenter__()
+
+
+async def test_the_valkey_is_told_how_to_allocate_and_whoever_starts_it_may_say_otherwise(
+    tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def environment(pid: int) -> str:
+        # glibc takes its own variable apart in place: a colon becomes the end of a word
+        return Path(f"/proc/{pid}/environ").read_text().replace("\0", ":")
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
+        assert f"GLIBC_TUNABLES={ALLOCATOR['GLIBC_TUNABLES']}" in environment(valkey.pid)
+
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
+        assert "GLIBC_TUNABLES=glibc.malloc.check=0" in environment(valkey.pid)
 
 
 async def test_nobody_without_the_password_reads_the_valkey(tmp_path: Path, lock: int) -> None:

@@ -197,6 +197,25 @@ async def test_a_body_that_is_too_long_is_let_pass_by() -> None:
     assert again.status == 200
 
 
+async def test_a_connection_too_many_is_told_so_and_closed_and_there_is_room_again_later() -> None:
+    async with served(connections_max=2) as here:
+        first, second = await here.line(), await here.line()
+        assert (await first.ask(get(LIVE))).status == (await second.ask(get(LIVE))).status == 200
+
+        third = await here.line()
+        turned_away = await third.answer()
+
+        assert (turned_away.status, turned_away.code) == (503, "Overloaded")
+        assert turned_away.headers["retry-after"] == "1"
+        assert await third.rest() == b""
+        told = (await first.ask(get("/metrics"))).content.decode()
+        assert "gift_ledger_http_connections_refused_total 1.0" in told
+        assert 'gift_ledger_http_problems_total{call="other",code="Overloaded"} 1.0' in told
+        await second.close()
+        assert (await first.ask(get(LIVE))).status == 200
+        assert (await (await here.line()).ask(get(LIVE))).status == 200
+
+
 # --- slow clients ----------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +231,21 @@ async def test_a_client_that_says_nothing_more_is_let_go() -> None:
         line = await here.line()
         await line.ask(get(LIVE))
 
+        assert await line.rest() == b""
+
+
+async def test_a_client_that_waits_for_its_answer_is_not_idle() -> None:
+    async with served(idle_seconds=0.05) as here:
+        await here.house.issue()
+        line = await here.line()
+        at_work, go_on = hold_up(here.house.ledger)
+        await line.send(post(AUTHORIZE, HOLD))
+        await at_work.wait()
+
+        await asyncio.sleep(0.2)
+        go_on.set()
+
+        assert (await line.answer()).status == 201
         assert await line.rest() == b""
 
 
@@ -231,10 +265,12 @@ async def test_a_head_that_does_not_come_to_its_end() -> None:
         await line.send(b"GET /health/live HTTP/1.1\r\nX-")
         await drip(line, b"a")
         answer = await line.answer()
+        told = (await (await here.line()).ask(get("/metrics"))).content.decode()
 
     assert (answer.status, answer.code) == (408, "RequestTimeout")
     assert answer.headers["connection"] == "close"
     assert answer.headers["x-request-id"]
+    assert 'gift_ledger_http_problems_total{call="other",code="RequestTimeout"} 1.0' in told
 
 
 async def test_a_body_that_does_not_come_to_its_end() -> None:

@@ -208,11 +208,11 @@ async def test_an_append_of_a_user_without_the_rights_is_not_called_refused(
     async with raw(own_redis) as client:
         await client.acl_setuser("ledger", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
         log = await opened(own_redis.url.replace("redis://", "redis://ledger:secret@"))
-        await client.acl_setuser("ledger", commands=["-hset"])
+        await client.acl_setuser("ledger", enabled=True, commands=["-hset"])
 
         with pytest.raises(StorageUnavailableError):
             await log.append(Batch((change(),)))
 
-        await client.acl_setuser("ledger", commands=["+hset"])
+        await client.acl_setuser("ledger", enabled=True, commands=["+hset"])
     (loaded,) = await log.load([ENTITY])
     assert loaded.damage is not None  # and it is not served, but told

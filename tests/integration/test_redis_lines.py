@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+import redis.asyncio
 
 from persistence.errors import StorageUnavailableError
 from persistence.log import Batch, Change, Conflict, Outcome, partition_of
@@ -185,3 +186,36 @@ async def test_a_line_that_breaks_during_a_write_leaves_the_outcome_open(
             await append
         cable.blocked.clear()
         assert (await log.load([ENTITY]))[0].version == 0
+
+
+async def test_a_line_that_was_hung_up_between_two_writes_is_laid_anew(
+    opened: Opener, redis_server: RealServer
+) -> None:
+    log = await opened(redis_server.url)
+    await log.append(Batch((change(),)))
+    operator = redis.asyncio.Redis.from_url(redis_server.url)
+    await operator.client_kill_filter(_type="normal", skipme=True)
+    await operator.aclose()
+
+    # nobody has to ask whether it was written: it was not sent yet when the end of the line was seen
+    assert await log.append(Batch((change(1),))) is None
+
+
+async def test_more_writes_at_once_than_lines_wait_for_one_and_leave_them_all(
+    opened: Opener, redis_server: RealServer
+) -> None:
+    log = await opened(redis_server.url, connections_max=2)
+    batches = [Batch((change(entity=f"c:GC-{number:08}"),)) for number in range(20)]
+
+    assert await asyncio.gather(*map(log.append, batches)) == [None] * 20
+
+    # a transaction takes a line of its own beside the one that is kept for scripts
+    assert await asyncio.gather(*(log.outbox_sizes() for _ in range(5)))
+
+
+async def test_one_line_is_enough_for_scripts_and_all_else(opened: Opener, redis_server: RealServer) -> None:
+    log = await opened(redis_server.url, timeout_seconds=1.0, connections_max=1)
+
+    for expected in range(2):
+        assert await log.append(Batch((change(expected),))) is None
+        assert await log.outbox_sizes() == [0, 0, 0, 0]

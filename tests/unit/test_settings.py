@@ -19,7 +19,7 @@ STACK = Endpoints(
     sms_inbox="http://127.0.0.1:4",
     ray="r:5",
 )
-HERE = frozenset({"log_level", "dashboard_port"})
+HERE = frozenset({"log_level", "dashboard_port", "cores_apart"})
 """Settings that the process itself obeys, and no room."""
 
 

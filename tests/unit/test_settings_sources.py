@@ -20,7 +20,7 @@ def refused(environ: dict[str, str], folder: Path) -> str:
 
 def in_toml(name: str) -> str:
     text = OTHER[name]
-    return text if name in NUMBERS or text == "true" else f'"{text}"'
+    return text if name in NUMBERS or text in {"true", "false"} else f'"{text}"'
 
 
 def test_every_setting_is_tried_here() -> None:

@@ -202,6 +202,26 @@ async def test_who_has_shown_the_token_may_be_silent(
     assert len((await caller.reply()).replies) == 1
 
 
+async def test_a_connection_too_many_is_cut_and_there_is_room_again_later(
+    actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = await listening(actor, tmp_path, "unix")
+    monkeypatch.setattr(channel, "CONNECTIONS_MAX", 1)
+    first, second = Caller(), Caller()
+    await first.connect(address)
+
+    await second.connect(address)
+    await second.ended.wait()
+
+    assert actor.server.callers == 1
+    assert first.connection is not None
+    first.connection.transport.close()
+    await until(lambda: actor.server.callers == 0)
+    await caller.connect(address)
+    caller.send(LOOK)
+    assert len((await caller.reply()).replies) == 1
+
+
 async def test_before_its_token_nobody_may_send_much(actor: ScriptedActor, caller: Caller, tmp_path: Path) -> None:
     await caller.connect(await listening(actor, tmp_path, "tcp"), token=None)
 

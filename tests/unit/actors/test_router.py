@@ -155,3 +155,18 @@ async def test_a_whole_sale_and_redemption_through_channel_and_shard(stage: Stag
     assert body(sold)["status"] == "Reserved"
     assert {body(hold)["available"] for hold in holds} == {150_000 - 1_000 * number for number in range(1, 101)}
     await server.close()
+
+
+async def test_a_question_whose_actor_is_known_is_on_its_way_at_once(directory: ScriptedDirectory) -> None:
+    async with Router(directory, ActorSettings()) as router:
+        asked = router.ask_now("c:1", Look(), SYSTEM)
+        assert asked is not None
+        assert await asked == Answer(b"c:1")
+
+        directory.knows_at_once = False
+        assert router.ask_now("c:1", Look(), SYSTEM) is None
+        assert directory.awakened == []
+
+    directory.knows_at_once = True
+    with pytest.raises(OverloadedError, match="stopping"):
+        router.ask_now("c:1", Look(), SYSTEM)

@@ -17,7 +17,10 @@ from persistence.errors import StorageUnsafeError
 from persistence.vault import SecretsError
 from tests.unit.cli.stage import World
 
-COMMANDS = ["up", "demo", "gateway", "shards", "bridge", "keys", "inspect", "verify", "doctor", "dlq", "settings"]
+COMMANDS = [
+    *("up", "demo", "gateway", "shards", "bridge", "keys", "inspect", "verify", "backup", "restore", "reconcile"),
+    *("doctor", "dlq", "settings"),
+]
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

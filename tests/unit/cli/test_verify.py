@@ -1,15 +1,20 @@
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gift_ledger.recovery.copy import Copy
 from ledger.identifiers import certificate_entity, order_entity
 from ledger.policy import Policy
+from persistence.archive import Manifest
 from persistence.errors import DamagedLogError
 from persistence.log import Log
-from persistence.verification import Finding, VerificationReport
+from persistence.settings import StorageSettings
+from persistence.verification import Finding, OnProgress, Progress, VerificationReport
 from tests.unit.cli.stage import CODE, World
 
 
@@ -33,13 +38,23 @@ class Verifier:
         self.report = report
         self.asked: list[Sequence[str] | None] = []
         self.policy: Policy | None = None
+        self.processes: list[int | None] = []
+        self.storage: StorageSettings | None = None
 
     async def __call__(
-        self, _log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
+        self,
+        _log: Log,
+        storage: StorageSettings,
+        entities: Sequence[str] | None,
+        on_progress: OnProgress,
+        policy: Policy,
+        processes: int | None,
     ) -> VerificationReport:
         self.asked.append(entities)
+        self.storage = storage
         self.policy = policy
-        on_progress(1)
+        self.processes.append(processes)
+        on_progress(Progress(entities=1, records=3, total=2))
         return self.report
 
 
@@ -143,9 +158,7 @@ def test_timers_are_judged_by_the_settings_of_the_service(filled: World) -> None
 
 
 def test_a_damaged_log_points_to_itself(filled: World) -> None:
-    async def verify(
-        log: Log, entities: Sequence[str] | None, on_progress: Callable[[int], None], policy: Policy
-    ) -> VerificationReport:
+    async def verify(*_given: object) -> VerificationReport:
         raise DamagedLogError("c:X: record 3 cannot be read")
 
     filled.use(verify=verify)
@@ -156,3 +169,46 @@ def test_a_damaged_log_points_to_itself(filled: World) -> None:
     assert ran.stderr == (
         "gift-ledger: c:X: record 3 cannot be read. `gift-ledger verify` tells how far the damage goes.\n"
     )
+
+
+def test_how_many_processes_read_may_be_said(filled: World) -> None:
+    verifier = Verifier(proof())
+    filled.use(verify=verifier)
+
+    assert filled.run("verify", "--processes", "3").exit_code == 0
+    assert filled.run("verify").exit_code == 0
+    assert verifier.processes == [3, None]
+    assert filled.run("verify", "--processes", "0").exit_code == 2
+
+
+def test_a_backup_is_verified_on_its_own_server(filled: World, tmp_path: Path) -> None:
+    verifier = Verifier(proof())
+    storage = StorageSettings(redis_url="unix:///private.sock")
+    asked: list[tuple[Path, Path | None]] = []
+
+    @asynccontextmanager
+    async def copy(backup: Path, server: Path | None) -> AsyncIterator[Copy]:
+        asked.append((backup, server))
+        manifest = Manifest(
+            program="p", server="s", made_at=1, prefix="gl", database=0, partitions=4, vault=None,
+            inbox=None, published=None,
+        )  # fmt: skip
+        yield Copy(manifest=manifest, storage=storage)
+
+    filled.use(verify=verifier, copy=copy)
+    program = tmp_path / "redis-server"
+    program.touch()
+
+    assert filled.run("verify", "--backup", "monday.backup", "--server", str(program)).exit_code == 0
+    assert asked == [(Path("monday.backup"), program)]
+    assert verifier.storage == storage
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.use(verify=Verifier(proof()))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich as good as a terminal
+
+    ran = filled.run("verify", "--json")
+
+    assert "3 records" in ran.stderr
+    assert json.loads(ran.stdout)["records"] == 12_000

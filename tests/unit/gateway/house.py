@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote
 
 import msgspec
 
+from actors.errors import ActorError
 from actors.issuer import Issuer
 from actors.settings import ActorSettings
 from actors.shard import Shard
@@ -25,8 +26,9 @@ from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault
 from tests.unit.gateway.documented import Documented
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from actors.ports import Ask
     from ledger.answers import Answer
     from persistence.log import Log
 
@@ -66,6 +68,16 @@ class OneShard:
         self.shard: Shard | None = None
         self.trouble: Callable[[], Awaitable[None]] | None = None
         self.asked: list[tuple[str, AnyCommand, Origin]] = []
+
+    def ask_now(self, entity: str, command: AnyCommand, origin: Origin) -> asyncio.Future[Answer]:
+        return asyncio.ensure_future(self.ask(entity, command, origin))
+
+    async def ask_many(self, asks: Sequence[Ask]) -> list[Answer | ActorError]:
+        outcomes = await asyncio.gather(*(self.ask(*ask) for ask in asks), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ActorError):
+                raise outcome
+        return cast("list[Answer | ActorError]", outcomes)
 
     async def ask(self, entity: str, command: AnyCommand, origin: Origin) -> Answer:
         self.asked.append((entity, command, origin))

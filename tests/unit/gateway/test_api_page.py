@@ -10,13 +10,19 @@ import pytest
 
 from gateway.access import MAY, Call
 from gateway.bodies import BodyDecoder
+from gateway.bulk_items import ItemsDecoder
+from gateway.bulk_requests import BULK_BODIES
 from gateway.certificates import BODIES
 from gateway.documentation import openapi
+from gateway.faults import ProblemError
 from gateway.problems import KINDS
 from tests.unit.gateway.documented import Documented
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+BULK_SHOWN = re.findall(r"\$URL/(\w+)\"[^`]*?-d '(\{\"items\".*?)'", TEXT, re.DOTALL)
 BODIES_SHOWN = re.findall(r"certificates/GC-7K2M-9QXA/(\w+)\"[^`]*?-d '(.*?)'", TEXT)
+ALIKE = {"CaptureOutcomes", "VoidOutcomes"}
+"""Shown by the example of another call: the answers to all bulk calls look alike."""
 ANSWERS_SHOWN = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -31,6 +37,13 @@ def test_the_bodies_are_bodies(call: str, body: str) -> None:
     BodyDecoder(BODIES[Call(call)]).decode(body.encode())
 
 
+@pytest.mark.parametrize(("call", "body"), BULK_SHOWN)
+def test_the_bodies_of_bulk_calls_are_bodies(call: str, body: str) -> None:
+    items = ItemsDecoder(*BULK_BODIES[Call(call)]).decode(body.encode())
+
+    assert not [item for item in items if isinstance(item, ProblemError)]
+
+
 def test_the_answers_are_answers() -> None:
     document = openapi()
     judge = Documented(document)
@@ -39,17 +52,19 @@ def test_the_answers_are_answers() -> None:
     for text in ANSWERS_SHOWN:
         answer = msgspec.json.decode(text)
         for name, schema in document["components"]["schemas"].items():
-            if set(schema["properties"]) == set(answer):
+            if set(schema["properties"]) == set(answer) and name not in ALIKE:
                 judge.validate({"$ref": f"#/components/schemas/{name}"}, answer)
                 shown.add(name)
 
     assert shown == {
         *("Reservation", "Authorization", "Captured", "Voided", "Balance", "CertificateView", "HistoryPage"),
         *("OrderView", "Readiness"),
+        "AuthorizationOutcomes",
     }
 
 
 def test_every_call_is_shown() -> None:
+    assert {Call(call) for call, _ in BULK_SHOWN} == set(BULK_BODIES)
     assert {call for call, _ in BODIES_SHOWN} == {"authorize", "capture", "void", "balance", "block"}
     for operation in openapi()["paths"]:
         assert operation.split("?")[0].replace("{code}", "").strip("/").rsplit("/", 1)[-1] in TEXT

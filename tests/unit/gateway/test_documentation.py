@@ -115,7 +115,8 @@ def test_a_call_is_told_in_full(path: str, method: str, operation: dict[str, Any
         for example in content["examples"].values():
             judge.validate(content["schema"], example["value"])
         names = {parameter["$ref"].rsplit("/", 1)[1] for parameter in operation["parameters"] if "$ref" in parameter}
-        assert names >= {"code", "idempotencyKey", "requestId", "traceparent"}
+        assert names >= {"requestId", "traceparent"}
+        assert ("idempotencyKey" in names) == ("code" in names), "in bulk each item has its code and its key"
     assert set(re.findall(r"\{(\w+)\}", path)) <= {
         parameter["$ref"].rsplit("/", 1)[1] for parameter in operation["parameters"] if "$ref" in parameter
     }

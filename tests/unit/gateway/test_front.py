@@ -36,7 +36,7 @@ async def test_a_response_that_breaks_off_is_not_followed_by_another() -> None:
         with pytest.raises(ArithmeticError, match="in the middle"):
             await house.get("/schema", None)
 
-        assert front_of(house)._metrics.in_flight == 0
+        assert front_of(house).metrics.in_flight == 0
 
 
 async def test_a_response_that_is_cut_off_is_not_followed_by_another() -> None:
@@ -49,7 +49,7 @@ async def test_a_response_that_is_cut_off_is_not_followed_by_another() -> None:
         await asyncio.wait({asking})
 
         assert asking.cancelled()
-        assert front_of(house)._metrics.in_flight == 0
+        assert front_of(house).metrics.in_flight == 0
 
 
 async def test_an_error_that_litestar_lets_through_is_a_problem_all_the_same() -> None:

@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from gateway import kafka_producer
-from gateway.kafka_producer import ProducerKeeper, close_producer, new_producer
+from gateway.kafka_producer import ProducerKeeper, close_producer, new_producer, start_client
 
 
 class FakeProducer:
@@ -202,3 +202,39 @@ async def test_a_producer_that_is_closed_delivers_no_more_of_what_it_had_sent(lo
         await ended.wait()
 
     assert received < 64 << 20
+
+
+async def test_a_start_that_is_given_up_comes_to_its_own_end_first() -> None:
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def start() -> None:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+
+    starting = asyncio.create_task(start_client(start(), 10))
+    await begun.wait()
+
+    starting.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait({starting})
+
+    assert ended.is_set()
+    assert starting.cancelled()
+
+
+async def test_a_start_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_producer, "CLOSE_SECONDS_MAX", 0.01)
+    cut_off = asyncio.Event()
+
+    async def start() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut_off.set()
+
+    with pytest.raises(TimeoutError):
+        await start_client(start(), 0.01)
+
+    assert cut_off.is_set()

@@ -15,18 +15,21 @@ TARGETS: dict[Call, tuple[str, str]] = {
     Call.BLOCK: ("POST", f"/certificates/{CODE}/block"),
     Call.UNBLOCK: ("POST", f"/certificates/{CODE}/unblock"),
     Call.CVC: ("POST", f"/certificates/{CODE}/cvc"),
+    Call.AUTHORIZATIONS: ("POST", "/authorizations"),
+    Call.CAPTURES: ("POST", "/captures"),
+    Call.VOIDS: ("POST", "/voids"),
     Call.CERTIFICATE: ("GET", f"/certificates/{CODE}"),
     Call.OPERATIONS: ("GET", f"/certificates/{CODE}/operations"),
     Call.ORDER: ("GET", f"/orders/{ORDER}"),
     Call.METRICS: ("GET", "/metrics"),
 }
 
-# The table of the contract, written out once more.
+# The table of the contract, written out once more, with the bulk calls beside the single ones.
 EXPECTED = {
-    "storefront": {"authorize", "balance", "capture", "void"},
-    "pos": {"authorize", "balance", "capture", "void"},
-    "payments": {"certificate", "operations", "order", "capture", "void"},
-    "support": {"certificate", "operations", "order", "void", "block", "unblock", "cvc"},
+    "storefront": {"authorize", "authorizations", "balance", "capture", "captures", "void", "voids"},
+    "pos": {"authorize", "authorizations", "balance", "capture", "captures", "void", "voids"},
+    "payments": {"certificate", "operations", "order", "capture", "captures", "void", "voids"},
+    "support": {"certificate", "operations", "order", "void", "voids", "block", "unblock", "cvc"},
     "ops": {"certificate", "operations", "order", "metrics"},
 }
 

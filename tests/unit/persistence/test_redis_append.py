@@ -13,12 +13,17 @@ KEYS = Keys("gl", 4)
 
 def commands(call: Call) -> list[list[Word]]:
     """The writes, in the order in which the script does them."""
-    words = iter(call.words[len(call.keys) :])
+    words = iter(call.words)
+    written: list[list[Word]] = []
+    for key in call.keys:
+        _expected, count = next(words), int(next(words))
+        if count:
+            written.append(["RPUSH", key, *islice(words, count)])
     list(islice(words, 2 * int(next(words))))
     fields = int(next(words))
     list(islice(words, 3 + fields if fields else 0))
     list(islice(words, 2 * int(next(words))))
-    return [list(islice(words, int(count))) for count in words]
+    return written + [list(islice(words, int(count))) for count in words]
 
 
 def compiled(batch: Batch) -> Call:
