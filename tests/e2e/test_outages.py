@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.slow]
 
 PREFIX = "outages."
 DENOMINATION = 5_000
-NOTICED_SECONDS_MAX = 30.0
+NOTICED_SECONDS_MAX = 60.0
 SOME = 20
 
 

@@ -58,14 +58,14 @@ async def _has_ended(stack: RunningStack) -> None:
 
 
 FAULTS: Final = (
-    Fault[RunningStack]("shard-killed", killed(SHARD)),
-    Fault[RunningStack]("valkey-killed", killed(VALKEY)),
-    Fault[RunningStack]("relay-killed", killed(RELAY), NOTHING),
-    Fault[RunningStack]("inbox-killed", killed(INBOX), NOTHING),
-    Fault[RunningStack]("sms-sender-killed", killed(SMS_SENDER), NOTHING),
-    Fault[RunningStack]("shard-frozen", frozen(SHARD), lasts_seconds=HUNG_SECONDS),
-    Fault[RunningStack]("valkey-frozen", frozen(VALKEY), lasts_seconds=HUNG_SECONDS),
-    Fault[RunningStack]("gcs-killed", ray_ended, STORAGE | CUT),
+    Fault[RunningStack]("shard-killed", killed(SHARD), always=True),
+    Fault[RunningStack]("valkey-killed", killed(VALKEY), always=True),
+    Fault[RunningStack]("relay-killed", killed(RELAY), NOTHING, always=True),
+    Fault[RunningStack]("inbox-killed", killed(INBOX), NOTHING, always=True),
+    Fault[RunningStack]("sms-sender-killed", killed(SMS_SENDER), NOTHING, always=True),
+    Fault[RunningStack]("shard-frozen", frozen(SHARD), lasts_seconds=HUNG_SECONDS, always=True),
+    Fault[RunningStack]("valkey-frozen", frozen(VALKEY), lasts_seconds=HUNG_SECONDS, always=True),
+    Fault[RunningStack]("gcs-killed", ray_ended, STORAGE | CUT, always=True),
     Fault[RunningStack]("raylet-killed", raylet_killed, STORAGE | CUT),
-    Fault[RunningStack]("everything-killed", everything_killed, STORAGE | CUT),
+    Fault[RunningStack]("everything-killed", everything_killed, STORAGE | CUT, always=True),
 )

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import pytest
 
-from tests.fault.trial import Figures, S, Trial
+from tests.fault.trial import Fault, Figures, S, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    import pytest
+    from _pytest.mark import ParameterSet
 
 PROPERTY: Final = "figures"
 FILE: Final = Path(__file__).with_name("report.md")
@@ -37,6 +38,12 @@ _COLUMNS: Final = (
     "seconds",
     "attempts that failed",
 )
+
+
+def marked(faults: Iterable[Fault[S]]) -> list[ParameterSet]:
+    """The parameters of a test of each fault: `make test` leaves out what is not always tried."""
+    always, long = (pytest.mark.faults,), (pytest.mark.faults, pytest.mark.long)
+    return [pytest.param(one, id=one.name, marks=always if one.always else long) for one in faults]
 
 
 async def settle(trial: Trial[S], record_property: Callable[[str, object], None]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault.embedded import FAULTS
-from tests.fault.report import settle
+from tests.fault.report import marked, settle
 from tests.fault.trial import TRIAL_SECONDS_MAX, Fault, Trial
 from tests.real.market import create_topics, kafka_settings
 from tests.real.process import free_port
@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.faults,
     pytest.mark.timeout(TRIAL_SECONDS_MAX),
 ]
 
@@ -41,7 +40,7 @@ def stack(
     yield from running(RunningStack(tmp_path_factory.mktemp("faults"), settings))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", marked(FAULTS))
 async def test_nothing_is_lost_or_doubled(
     fault: Fault[RunningStack], stack: RunningStack, record_property: Callable[[str, object], None]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault.report import settle
+from tests.fault.report import marked, settle
 from tests.fault.rig import PREFIX, Rig, running_rig
 from tests.fault.table import ON_THE_RIG
 from tests.fault.trial import TRIAL_SECONDS_MAX, Fault, Trial
@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.faults,
     pytest.mark.timeout(TRIAL_SECONDS_MAX),
 ]
 
@@ -32,7 +31,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     yield from running_rig(tmp_path_factory.mktemp("rig"), binary_of("redis"))
 
 
-@pytest.mark.parametrize("fault", ON_THE_RIG, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", marked(ON_THE_RIG))
 async def test_nothing_is_lost_or_doubled(
     fault: Fault[Rig], rig: Rig, record_property: Callable[[str, object], None]
 ) -> None:

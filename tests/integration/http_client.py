@@ -15,7 +15,7 @@ from tests.unit.gateway.house import House, OneShard, furnished
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """What a test waits for at most; it never decides a test that goes well."""
 
 

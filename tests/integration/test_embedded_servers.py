@@ -24,7 +24,7 @@ from persistence.redis_errors import answered
 
 pytestmark = pytest.mark.real
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

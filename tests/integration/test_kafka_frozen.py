@@ -119,7 +119,7 @@ async def test_relay_and_inbox_stop_in_bounded_time_and_leave_nothing_behind(
             await fill_outbox(log, range(1, 2), 20)
             await until(lambda: not relay.ready() and not inbox.ready())
             stop.set()
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(90):
                 await asyncio.gather(*tasks)
 
     assert others() == before
@@ -141,7 +141,7 @@ async def test_a_member_of_a_group_and_a_producer_can_be_closed(kafka: RealKafka
         sending = asyncio.create_task(producer.send_and_wait(settings.payments, b"x", key=b"k"))
         committing = asyncio.create_task(consumer.commit(dict.fromkeys(consumer.assignment(), 0)))
         await until(lambda: producer._sender._in_flight and in_coordination(consumer))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(close_consumer(consumer), close_producer(producer))
         sending.cancel()
         committing.cancel()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.real.kafka import RealKafka
 
-ACTIVE_SECONDS_MAX: Final = 20.0
+ACTIVE_SECONDS_MAX: Final = 60.0
 POLL_SECONDS: Final = 0.03
 PUBLISHED_SECONDS_MAX: Final = 100.0
 """Longer than the longest time for which tests take Kafka away."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-START_SECONDS_MAX: Final = 15.0
-STOP_SECONDS_MAX: Final = 15.0
+START_SECONDS_MAX: Final = 60.0
+STOP_SECONDS_MAX: Final = 60.0
 
 
 def redis_binary() -> str | None:

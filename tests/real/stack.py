@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = str(Path(sys.executable).with_name("gift-ledger"))
 START_SECONDS_MAX: Final = 90.0
 STOP_SECONDS_MAX: Final = 30.0
-GONE_SECONDS_MAX: Final = 10.0
-COMMAND_SECONDS_MAX: Final = 90.0
+GONE_SECONDS_MAX: Final = 30.0
+COMMAND_SECONDS_MAX: Final = 120.0
 POLL_SECONDS: Final = 0.02
 
 UP: Final = "gift-ledger up"
