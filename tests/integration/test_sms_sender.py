@@ -20,6 +20,7 @@ from persistence.log import Batch, QueuedMessage
 from persistence.memory import MemoryLog
 from persistence.vault import SMS, Sms, Vault
 from tests.integration.kafka_stage import running, until
+from tests.real.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,14 +91,12 @@ async def test_a_gateway_that_fails_at_first_is_tried_again() -> None:
 async def test_a_gateway_that_is_away_is_tried_again() -> None:
     log, vault = MemoryLog(), Vault.generate()
     await log.append(Batch(messages=(message(vault),)))
-    inbox = SmsGateway()
-    url = await inbox.start()
-    await inbox.stop()
+    inbox, port = SmsGateway(), free_port()
 
-    async with sender(log, vault, f"{url}/") as sms:
+    async with sender(log, vault, f"http://127.0.0.1:{port}/") as sms:
         await until(lambda: sms.report()["lastError"] == "ConnectError")
         assert not sms.ready()
-        await inbox.start(port=int(url.rpartition(":")[2]))
+        await inbox.start(port=port)
         await until(lambda: sms.report()["accepted"])
     await inbox.stop()
 

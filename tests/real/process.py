@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import socket
 import subprocess
 import time
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
 LOG_TAIL_CHARACTERS: Final = 4_000
 POLL_SECONDS: Final = 0.01
+PORTS: Final = range(20_000, 32_000)
+"""Below those that systems give to connections, which could take a port before its server has it, or has it again."""
+
+
+_chance: Final = random.SystemRandom()
 
 
 class ServerFailedError(Exception):
@@ -22,10 +29,15 @@ class ServerFailedError(Exception):
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    while True:
+        port = _chance.choice(PORTS)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
 
 
 class ServerProcess:
