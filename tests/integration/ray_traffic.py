@@ -24,7 +24,7 @@ RUB: Final = "RUB"
 DENOMINATION: Final = 1_000_000
 AGAIN_SECONDS: Final = 0.05
 POLL_SECONDS: Final = 0.01
-WAIT_SECONDS_MAX: Final = 40.0
+WAIT_SECONDS_MAX: Final = 60.0
 
 
 def body(answer: Answer) -> dict[str, Any]:

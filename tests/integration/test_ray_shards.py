@@ -63,10 +63,11 @@ async def test_operators_see_what_each_actor_is(ray_cluster: str, make_ray_ledge
     ledger = make_ray_ledger(ActorSettings(shards=2))
     await ledger.start()
     await asyncio.gather(*(issue(ledger.router, code) for code in CODES))
+    await until(partial(all_resident, ledger, 2 * len(CODES)))  # orders come in by messages that nobody waits for
 
-    reports = await cluster.reports(ledger.settings)
+    reports = [await ledger.answer(report.name) for report in await cluster.reports(ledger.settings)]
     listed = await asyncio.to_thread(
-        list_actors, ray_cluster, [("ray_namespace", "=", ledger.settings.namespace)], detail=True
+        list_actors, ray_cluster, [("ray_namespace", "=", ledger.settings.namespace)], timeout=60, detail=True
     )
 
     assert [report.name for report in reports] == ["certificates:00", "certificates:01"]
@@ -120,7 +121,7 @@ async def test_a_killed_shard_comes_back_and_nothing_is_lost_or_doubled(
 
 async def test_a_shard_that_slept_does_not_tell_what_it_believes(make_ray_ledger: Callable[..., RayLedger]) -> None:
     """While a shard was stopped another one has served its certificates: it wakes up as a zombie."""
-    ledger = make_ray_ledger(ActorSettings(shards=1))
+    ledger = make_ray_ledger(ActorSettings(shards=1, request_timeout_seconds=30.0))
     await ledger.start()
     await issue(ledger.router, CODES[0])
     entity = f"c:{CODES[0]}"
@@ -138,7 +139,7 @@ async def test_a_shard_that_slept_does_not_tell_what_it_believes(make_ray_ledger
 
     assert body(answer)["available"] == 1_000_000 - 1_110
     assert shown["held"] == 1_110
-    report = await ledger.report("certificates:00")
+    report = await ledger.answer("certificates:00")
     assert report.pid == pid
     assert report.facts["conflicts"] == 1
 
@@ -211,7 +212,7 @@ async def test_between_machines_commands_travel_over_tcp(
 
     await issue(ledger.router, CODES[0])
 
-    report = await ledger.report("certificates:00")
+    report = await ledger.answer("certificates:00")
     assert report.node == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     assert report.address.startswith(f"tcp:{report.node}:")
 
@@ -228,7 +229,7 @@ async def test_a_shard_with_another_pepper_does_not_serve(
     with pytest.raises(TimeoutError):
         await cluster.start_shards(other.settings, Policy(), other.storage, 32, seconds_max=3.0)
 
-    assert (await other.report("certificates:00")).state == "STARTING"
+    assert (await other.answer("certificates:00")).state == "STARTING"
     await other.end()
 
 
@@ -250,11 +251,15 @@ async def test_a_shard_that_cannot_serve_is_started_anew_until_it_can(
     await asyncio.to_thread(run_dir.chmod, 0o700)
     await starting
 
-    assert (await ledger.report("certificates:00")).state == "ALIVE"
+    assert (await ledger.answer("certificates:00")).state == "ALIVE"
 
 
 async def all_issued(ledger: RayLedger, codes: list[str]) -> bool:
     return await ledger.log.messages_waiting() == len(codes)
+
+
+async def all_resident(ledger: RayLedger, count: int) -> bool:
+    return sum(int(report.facts.get("residents", 0)) for report in await cluster.reports(ledger.settings)) == count
 
 
 async def replaced(ledger: RayLedger, killed: int) -> bool:

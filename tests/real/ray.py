@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 OBJECT_STORE_BYTES: Final = 80_000_000
 POLL_SECONDS: Final = 0.02
+ANSWER_SECONDS_MAX: Final = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -116,16 +118,24 @@ class RayLedger:
         (report,) = await cluster.reports(self.settings, [name])
         return report
 
+    async def answer(self, name: str) -> ActorReport:
+        """Return what an actor says of itself, once it answers: a busy machine keeps whoever asks waiting."""
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            while (report := await self.report(name)).state == "UNREACHABLE":  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
+        return report
+
     async def signal(self, name: str, number: signal.Signals) -> int:
         """Send a signal to the process of an actor, whose id is returned."""
-        pid = (await self.report(name)).pid
+        pid = (await self.answer(name)).pid
         os.kill(pid, number)
         return pid
 
     async def end(self) -> None:
         """End all of its actors, at once."""
         for name in self.names:
-            await asyncio.to_thread(ray.kill, self.actor(name), no_restart=True)
+            with contextlib.suppress(ValueError):  # one that was idle has left by itself meanwhile
+                await asyncio.to_thread(ray.kill, self.actor(name), no_restart=True)
         while self.names:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)  # Ray tells nobody when an actor is gone
 
