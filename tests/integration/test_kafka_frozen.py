@@ -122,7 +122,7 @@ async def test_relay_and_inbox_stop_in_bounded_time_and_leave_nothing_behind(
             async with asyncio.timeout(90):
                 await asyncio.gather(*tasks)
 
-    assert others() == before
+    await until(lambda: others() == before)
 
 
 async def test_a_member_of_a_group_and_a_producer_can_be_closed(kafka: RealKafka, kafka_prefix: str) -> None:

@@ -66,7 +66,7 @@ async def test_orders_and_payments_are_applied_and_offsets_are_kept(
         await until(inbox.ready)
         await publish(kafka.bootstrap, settings.sales_orders, [(one, order_event(one)) for one in orders])
         await publish(kafka.bootstrap, settings.payments, [(one, payment_event(one)) for one in orders])
-        await until(lambda: done(inbox) == 80)
+        await until(lambda: done(inbox) >= 80)
 
     assert await committed(kafka.bootstrap, settings.group, settings.sales_orders) == 40
     assert await committed(kafka.bootstrap, settings.group, settings.payments) == 40
@@ -81,7 +81,7 @@ async def test_orders_and_payments_are_applied_and_offsets_are_kept(
     ledger.asked.clear()
     async with running(inbox_of(ledger, settings)) as again:
         await publish(kafka.bootstrap, settings.payments, [("SO-0", payment_event("SO-0", 2))])
-        await until(lambda: done(again) == 1)
+        await until(lambda: done(again) >= 1)
     assert [entity for entity, _, _ in ledger.asked] == [order_entity("SO-0")]
 
 
@@ -97,7 +97,7 @@ async def test_events_that_come_twice_and_in_any_order_change_nothing(
         events = [("SO-1", payment_event("SO-1", version, version * 1_000)) for version in versions]
         await publish(kafka.bootstrap, settings.payments, events)
         await publish(kafka.bootstrap, settings.sales_orders, [("SO-1", order_event("SO-1"))] * 3)
-        await until(lambda: done(inbox) == 23)
+        await until(lambda: done(inbox) >= 23)
 
     shown = await ledger.order("SO-1")
     assert shown["paymentVersion"] == 10
@@ -124,7 +124,7 @@ async def test_what_can_never_be_applied_is_put_aside_and_the_partition_goes_on(
             (None, order_event("SO-5")),
         ]
         await publish(kafka.bootstrap, settings.sales_orders, events)
-        await until(lambda: done(inbox) == 7)
+        await until(lambda: done(inbox) >= 7)
         report = inbox.report()
     assert await committed(kafka.bootstrap, settings.group, settings.sales_orders) == 7
 
@@ -155,7 +155,7 @@ async def test_a_record_that_is_too_large_with_its_reason_is_put_aside_without_i
 
     async with running(inbox_of(ledger, settings)) as inbox:
         await publish(kafka.bootstrap, settings.sales_orders, [("SO-1", large), ("SO-2", order_event("SO-2"))])
-        await until(lambda: done(inbox) == 2)
+        await until(lambda: done(inbox) >= 2)
 
     (letter,) = await read_topic(kafka.bootstrap, settings.dead_letters, 1)
     why = text(letter.headers)
@@ -177,7 +177,7 @@ async def test_while_the_ledger_is_away_the_events_wait(
         await until(lambda: int(inbox.report()["retries"]) > 80)
         assert await committed(kafka.bootstrap, settings.group, settings.payments) == 0
         ledger.refusing = None
-        await until(lambda: done(inbox) == 20)
+        await until(lambda: done(inbox) >= 20)
 
     assert await committed(kafka.bootstrap, settings.group, settings.payments) == 20
 
@@ -194,7 +194,7 @@ async def test_what_the_ledger_did_not_take_before_the_stop_is_read_again(
     ledger.refusing = None
 
     async with running(inbox_of(ledger, settings)) as again:
-        await until(lambda: done(again) == 1)
+        await until(lambda: done(again) >= 1)
 
     assert (await ledger.order("SO-1"))["paymentVersion"] == 1
 
@@ -253,7 +253,7 @@ async def test_topics_that_are_missing_are_waited_for(
         assert not inbox.ready()
         await make_topics(kafka, settings)
         await publish(kafka.bootstrap, settings.payments, [("SO-1", payment_event("SO-1"))])
-        await until(lambda: done(inbox) == 1)
+        await until(lambda: done(inbox) >= 1)
         await until(inbox.ready)
 
 
@@ -265,12 +265,12 @@ async def test_a_payment_of_another_currency_before_its_order_settles_nothing(
 
     async with running(inbox_of(ledger, settings)) as inbox:
         await publish(kafka.bootstrap, settings.payments, [("SO-1", payment_event("SO-1", 5, currency="EUR"))])
-        await until(lambda: done(inbox) == 1)
+        await until(lambda: done(inbox) >= 1)
         await publish(kafka.bootstrap, settings.sales_orders, [("SO-1", order_event("SO-1"))])
-        await until(lambda: done(inbox) == 2)
+        await until(lambda: done(inbox) >= 2)
         settled_before = (await ledger.order("SO-1"))["isOrderSettled"]
         await publish(kafka.bootstrap, settings.payments, [("SO-1", payment_event("SO-1", 1))])
-        await until(lambda: done(inbox) == 3)
+        await until(lambda: done(inbox) >= 3)
 
     shown = await ledger.order("SO-1")
     assert not settled_before
@@ -285,11 +285,11 @@ async def test_the_embedded_broker_gives_its_partitions_to_whoever_takes_them(le
             await until(inbox.ready)
             await publish(broker.bootstrap, settings.sales_orders, [("SO-1", order_event("SO-1")), ("SO-1", b"{")])
             await publish(broker.bootstrap, settings.payments, [("SO-1", payment_event("SO-1"))])
-            await until(lambda: done(inbox) == 3)
+            await until(lambda: done(inbox) >= 3)
         ledger.asked.clear()
         async with running(inbox_of(ledger, settings)) as again:
             await publish(broker.bootstrap, settings.payments, [("SO-1", payment_event("SO-1", 2))])
-            await until(lambda: done(again) == 1)
+            await until(lambda: done(again) >= 1)
         (letter,) = await read_topic(broker.bootstrap, settings.dead_letters, 1)
 
     assert len(ledger.asked) == 1
