@@ -18,7 +18,7 @@ NOON: Final = 1_795_521_600_000
 """Milliseconds; 2026-11-24T12:00:00Z."""
 PARTITIONS: Final = 8
 STEP_SECONDS: Final = 0.005
-WAIT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = 60.0
 SERVERS: Final = (
     "fakeredis",
     pytest.param("redis", marks=pytest.mark.real),

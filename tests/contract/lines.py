@@ -1,12 +1,16 @@
 """Lines to real servers: logs that are closed whatever becomes of the test, and a cable that can be cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
 from tests.real.redis import RealServer
+
+ANSWER_SECONDS_MAX = 60.0
+HASTY_SECONDS = 0.3
 
 
 class Opener:
@@ -15,13 +19,28 @@ class Opener:
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
 
-    async def __call__(self, url: str, timeout_seconds: float = 5.0, connections_max: int = 8) -> RedisLog:
+    async def __call__(self, url: str, connections_max: int = 8) -> RedisLog:
         settings = StorageSettings(
-            redis_url=url, partitions=4, timeout_seconds=timeout_seconds, connections_max=connections_max
+            redis_url=url, partitions=4, timeout_seconds=ANSWER_SECONDS_MAX, connections_max=connections_max
         )
         log = await RedisLog.open(settings)
         self._stack.push_async_callback(log.close)
         return log
+
+
+@contextmanager
+def in_haste(log: RedisLog) -> Iterator[None]:
+    """While nobody waits for long on the lines that are open now."""
+    client: Any = log._client
+    lines = [*client._at_hand, *client._pool._available_connections]
+    assert lines
+    for line in lines:
+        line.socket_timeout = HASTY_SECONDS
+    try:
+        yield
+    finally:
+        for line in lines:
+            line.socket_timeout = ANSWER_SECONDS_MAX
 
 
 class Cable:

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.real
 PARTITIONS = 8
 LONG = "GC-LONG-HISTORY"
 COPIES_WHILE_WRITING = 3
+WAIT_SECONDS = 60.0
 
 
 ONE_TARGET = pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
@@ -40,7 +41,9 @@ ONE_TARGET = pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
 
 
 def settings_of(server: RealServer, folder: Path) -> Settings:
-    return Settings(redis_url=server.url, data_dir=str(folder), partitions=PARTITIONS)
+    return Settings(
+        redis_url=server.url, redis_timeout_seconds=WAIT_SECONDS, data_dir=str(folder), partitions=PARTITIONS
+    )
 
 
 async def proof(storage: StorageSettings) -> VerificationReport:
@@ -89,7 +92,8 @@ async def fill(log: RedisLog) -> None:
 
 @pytest.fixture
 async def log(redis_server: RealServer) -> AsyncIterator[RedisLog]:
-    opened = await RedisLog.open(StorageSettings(redis_url=redis_server.url, partitions=PARTITIONS))
+    storage = StorageSettings(redis_url=redis_server.url, partitions=PARTITIONS, timeout_seconds=WAIT_SECONDS)
+    opened = await RedisLog.open(storage)
     await fill(opened)
     yield opened
     await opened.close()
@@ -97,14 +101,14 @@ async def log(redis_server: RealServer) -> AsyncIterator[RedisLog]:
 
 @pytest.fixture
 async def source(redis_server: RealServer) -> AsyncIterator[Client]:
-    client = connect(redis_server.url, connections_max=2, timeout_seconds=5)
+    client = connect(redis_server.url, connections_max=2, timeout_seconds=WAIT_SECONDS)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
 async def target(own_redis: RealServer) -> AsyncIterator[Client]:
-    client = connect(own_redis.url, connections_max=2, timeout_seconds=5)
+    client = connect(own_redis.url, connections_max=2, timeout_seconds=WAIT_SECONDS)
     yield client
     await client.aclose()
 
@@ -329,7 +333,7 @@ async def test_a_user_who_may_not_copy_is_told_which_rights_it_takes(own_redis: 
     url = own_redis.url.replace("redis://", "redis://till:pw@")
 
     with pytest.raises(StorageRefusedError, match=r"\+sync and \+replconf"):
-        async for _ in dump(url, timeout_seconds=5):
+        async for _ in dump(url, timeout_seconds=WAIT_SECONDS):
             pass
 
 

@@ -31,7 +31,7 @@ class Till:
         self._client = httpx.Client(
             base_url=f"http://{address.host}:{address.port}",
             headers={"Authorization": f"Bearer {address.key}"},
-            timeout=15.0,
+            timeout=60.0,
             trust_env=False,
         )
         self.close = self._client.close

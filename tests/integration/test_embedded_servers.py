@@ -34,7 +34,7 @@ async def lock(tmp_path: Path) -> AsyncIterator[int]:
 
 
 async def ask(valkey: EmbeddedValkey, *words: str) -> object:
-    client = connect(valkey.fast_url, connections_max=1, timeout_seconds=2.0)
+    client = connect(valkey.fast_url, connections_max=1, timeout_seconds=WAIT_SECONDS)
     try:
         return await answered(client.execute_command(*words))
     finally:
@@ -62,7 +62,7 @@ async def answers_again(client: Client) -> None:
 
 async def test_the_valkey_is_one_that_a_ledger_accepts(tmp_path: Path, lock: int) -> None:
     async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
-        client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+        client = connect(valkey.url, connections_max=1, timeout_seconds=WAIT_SECONDS)
         try:
             found = checks.findings(await checks.look(client))
         finally:
@@ -79,7 +79,7 @@ async def test_a_valkey_that_is_killed_comes_back_with_what_it_had_answered(tmp_
 
         os.kill(first, signal.SIGKILL)
 
-        client = connect(valkey.url, connections_max=1, timeout_seconds=2.0)
+        client = connect(valkey.url, connections_max=1, timeout_seconds=WAIT_SECONDS)
         await answers_again(client)
         await client.aclose()
         assert await ask(valkey, "GET", "balance") == b"150000"
@@ -128,7 +128,7 @@ async def test_the_valkey_is_told_how_to_allocate_and_whoever_starts_it_may_say_
 async def test_nobody_without_the_password_reads_the_valkey(tmp_path: Path, lock: int) -> None:
     async with EmbeddedValkey(tmp_path / "valkey", tmp_path / "run", lock) as valkey:
         password = valkey.url.partition("//:")[2].partition("@")[0]
-        stranger = connect(valkey.url.replace(f":{password}@", ""), connections_max=1, timeout_seconds=2.0)
+        stranger = connect(valkey.url.replace(f":{password}@", ""), connections_max=1, timeout_seconds=WAIT_SECONDS)
         with pytest.raises(StorageError, match="Authentication required"):
             await answered(stranger.execute_command("GET", "balance"))
         await stranger.aclose()
@@ -143,7 +143,10 @@ async def test_a_folder_is_for_one_stack_at_a_time(tmp_path: Path, lock: int, mo
         await locked(tmp_path).__aenter__()
 
 
-async def test_the_valkey_dies_with_a_stack_that_is_killed_and_only_then_is_its_folder_free(tmp_path: Path) -> None:
+async def test_the_valkey_dies_with_a_stack_that_is_killed_and_only_then_is_its_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_ledger.embedded.folder.LOCK_SECONDS_MAX", WAIT_SECONDS)
     program = textwrap.dedent("""
         import asyncio, sys
         from pathlib import Path
@@ -164,7 +167,7 @@ async def test_the_valkey_dies_with_a_stack_that_is_killed_and_only_then_is_its_
 
         stack.kill()
 
-        async with asyncio.timeout(WAIT_SECONDS), locked(tmp_path):
+        async with locked(tmp_path):
             assert not runs(pid)
 
 

@@ -139,7 +139,7 @@ async def test_a_restore_begins_only_when_kafka_answers(
     with pytest.raises(TopicsError):
         await restore(away, file, None, lambda *_: None, compare=True)
 
-    target = connect(own_redis.url, connections_max=1, timeout_seconds=5)
+    target = connect(own_redis.url, connections_max=1, timeout_seconds=60)
     assert await target.execute_command("DBSIZE") == 0
     await target.aclose()
     assert manifest.inbox is not None

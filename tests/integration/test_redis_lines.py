@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 
 import pytest
 import redis.asyncio
@@ -11,12 +11,13 @@ from persistence.errors import StorageUnavailableError
 from persistence.log import Batch, Change, Conflict, Outcome, partition_of
 from persistence.redis_client import connect
 from persistence.redis_log import RedisLog
-from tests.contract.lines import Cable, Opener
+from tests.contract.lines import Cable, Opener, in_haste
 from tests.real.redis import RealServer
 
 pytestmark = pytest.mark.real
 
 ENTITY = "c:GC-00000001"
+WAIT_SECONDS = 60.0
 
 
 def change(expected: int = 0, entity: str = ENTITY, size: int = 10) -> Change:
@@ -35,12 +36,12 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_is_never_written_twic
 ) -> None:
     cable = Cable(redis_server)
     async with cable.laid() as url:
-        log = await opened(url, timeout_seconds=5.0 if how == "cut" else 0.3)
+        log = await opened(url)
         batch = Batch((change(),), ((ENTITY, b"event"),), (Outcome(b"key", b"value"),))
         await log.append(Batch())  # the script is known from here on, and the connection open
         cable.lose_answers, cable.silent = how == "cut", how == "silent"
 
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(StorageUnavailableError), in_haste(log) if how == "silent" else nullcontext():
             await log.append(batch)
 
         cable.lose_answers = cable.silent = False
@@ -77,10 +78,10 @@ async def test_a_read_that_gets_no_answer_is_unavailable_and_the_next_one_is_not
     """An answer that comes after its time-out must not be taken for that of the next call."""
     cable = Cable(redis_server)
     async with cable.laid() as url:
-        log = await opened(url, timeout_seconds=0.3)
+        log = await opened(url)
         await log.append(Batch((change(), change(entity="o:1", size=3))))
         cable.silent = True
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(StorageUnavailableError), in_haste(log):
             await log.load([ENTITY])
         cable.silent = False
 
@@ -104,7 +105,7 @@ async def test_an_append_that_was_cancelled_leaves_the_connection_clean(
 
 
 async def test_more_calls_than_connections_wait_for_each_other(redis_server: RealServer) -> None:
-    log = RedisLog(connect(redis_server.url, connections_max=2, timeout_seconds=10.0), partitions=4)
+    log = RedisLog(connect(redis_server.url, connections_max=2, timeout_seconds=WAIT_SECONDS), partitions=4)
 
     conflicts = await asyncio.gather(*(log.append(Batch((change(entity=f"o:{number}"),))) for number in range(500)))
 
@@ -130,7 +131,7 @@ async def test_whoever_is_cancelled_stops(opened: Opener, redis_server: RealServ
         for reader in readers:
             reader.cancel()
 
-        _, running = await asyncio.wait(readers, timeout=5)
+        _, running = await asyncio.wait(readers, timeout=WAIT_SECONDS)
 
         assert not running
     assert (await log.load([ENTITY]))[0].version == 0
@@ -139,11 +140,11 @@ async def test_whoever_is_cancelled_stops(opened: Opener, redis_server: RealServ
 async def test_a_server_that_takes_nothing_any_more_is_unavailable(opened: Opener, redis_server: RealServer) -> None:
     cable = Cable(redis_server)
     async with cable.laid() as url:
-        log = await opened(url, timeout_seconds=0.3)
+        log = await opened(url)
         await log.append(Batch())
         cable.blocked.set()
 
-        with pytest.raises(StorageUnavailableError, match="writing to socket"):
+        with pytest.raises(StorageUnavailableError, match="writing to socket"), in_haste(log):
             await log.append(Batch((change(size=64_000_000),)))
 
         cable.blocked.clear()
@@ -163,7 +164,7 @@ async def test_a_write_that_is_cancelled_half_way_is_not_finished_by_the_next(
 
         append.cancel()
 
-        await asyncio.wait([append], timeout=5)
+        await asyncio.wait([append], timeout=WAIT_SECONDS)
         assert append.cancelled()
         cable.blocked.clear()
         assert (await log.load([ENTITY]))[0].version == 0
@@ -214,7 +215,7 @@ async def test_more_writes_at_once_than_lines_wait_for_one_and_leave_them_all(
 
 
 async def test_one_line_is_enough_for_scripts_and_all_else(opened: Opener, redis_server: RealServer) -> None:
-    log = await opened(redis_server.url, timeout_seconds=1.0, connections_max=1)
+    log = await opened(redis_server.url, connections_max=1)
 
     for expected in range(2):
         assert await log.append(Batch((change(expected),))) is None

@@ -32,7 +32,7 @@ async def command(client: redis.asyncio.Redis, *words: object) -> None:
 
 
 def settings(server: RealServer, **more: object) -> StorageSettings:
-    return StorageSettings(redis_url=server.url, partitions=4, **more)  # type: ignore[arg-type]
+    return StorageSettings(redis_url=server.url, partitions=4, timeout_seconds=WAIT_SECONDS, **more)  # type: ignore[arg-type]
 
 
 async def test_a_ledger_is_made_and_joined_with_the_number_of_partitions_it_has(own_redis: RealServer) -> None:
@@ -295,7 +295,8 @@ async def test_a_write_that_the_replica_does_not_confirm_has_no_known_outcome(
     own_redis: RealServer, client: redis.asyncio.Redis, replica: RealServer
 ) -> None:
     await can_wait(client)
-    log = await RedisLog.open(settings(own_redis, replicas=1, timeout_seconds=0.5))
+    log = await RedisLog.open(settings(own_redis, replicas=1))
+    log._scripts._wait_ms = 400
     await asyncio.to_thread(replica.kill)
 
     with pytest.raises(StorageUnavailableError, match="0 of 1 replicas"):

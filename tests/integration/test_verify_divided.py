@@ -29,7 +29,8 @@ def noon() -> int:
 
 @pytest.fixture
 def task(redis_server: RealServer) -> Task:
-    return Task(storage=StorageSettings(redis_url=redis_server.url, partitions=PARTITIONS), clock=noon)
+    storage = StorageSettings(redis_url=redis_server.url, partitions=PARTITIONS, timeout_seconds=60.0)
+    return Task(storage=storage, clock=noon)
 
 
 @pytest.fixture

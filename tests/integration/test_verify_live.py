@@ -20,7 +20,7 @@ CERTIFICATES = 30
 
 @pytest.fixture
 async def log(redis_server: RealServer) -> AsyncIterator[RedisLog]:
-    opened = await RedisLog.open(StorageSettings(redis_url=redis_server.url, partitions=8))
+    opened = await RedisLog.open(StorageSettings(redis_url=redis_server.url, partitions=8, timeout_seconds=60.0))
     yield opened
     await opened.close()
 
