@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 """What a test waits for at most; it never decides a test that goes well."""
+PATIENT = {"receive_seconds": PATIENCE_SECONDS, "deadline_seconds": PATIENCE_SECONDS, "drain_seconds": PATIENCE_SECONDS}
+"""Bounds of a gateway whose own are not what a test is about."""
 
 
 class Answer(NamedTuple):
@@ -102,7 +104,7 @@ class Served(NamedTuple):
 @asynccontextmanager
 async def served(**bounds: Any) -> AsyncIterator[Served]:  # noqa: ANN401 - those of the settings
     """Serve a house on a free port, with these bounds."""
-    settings = GatewaySettings(port=0, **bounds)
+    settings = GatewaySettings(port=0, **(PATIENT | bounds))
     async with furnished(settings) as house:
         stop = asyncio.Event()
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -227,7 +227,7 @@ async def test_a_client_that_says_nothing_is_let_go() -> None:
 
 
 async def test_a_client_that_says_nothing_more_is_let_go() -> None:
-    async with served(idle_seconds=0.05) as here:
+    async with served(idle_seconds=0.5) as here:
         line = await here.line()
         await line.ask(get(LIVE))
 
@@ -235,14 +235,14 @@ async def test_a_client_that_says_nothing_more_is_let_go() -> None:
 
 
 async def test_a_client_that_waits_for_its_answer_is_not_idle() -> None:
-    async with served(idle_seconds=0.05) as here:
+    async with served(idle_seconds=0.5) as here:
         await here.house.issue()
         line = await here.line()
         at_work, go_on = hold_up(here.house.ledger)
         await line.send(post(AUTHORIZE, HOLD))
         await at_work.wait()
 
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.7)
         go_on.set()
 
         assert (await line.answer()).status == 201

@@ -179,7 +179,7 @@ async def test_a_bulk_call_too_many_is_told_to_come_back(house: House, monkeypat
 
 
 async def test_a_ledger_that_does_not_answer_leaves_all_unknown() -> None:
-    async with opened(GatewaySettings(deadline_seconds=0.01)) as house:
+    async with opened(GatewaySettings(deadline_seconds=0.5)) as house:
         await house.issue()
         Held(house)
 
