@@ -26,11 +26,17 @@ def load(
     *,
     connections: int = 1,
     pairs: bool = False,
-    drain_seconds_max: float = 10.0,
+    drain_seconds_max: float = 60.0,
+    ended: threading.Event | None = None,
 ) -> Load:
     with server(respond) as address:
         plan = (Pairs if pairs else Authorizations)(address, code, "run")
-        return Generator(address, plan, schedule, connections=connections, drain_seconds_max=drain_seconds_max).run()
+        made = Generator(address, plan, schedule, connections=connections, drain_seconds_max=drain_seconds_max)
+        try:
+            return made.run()
+        finally:
+            if ended is not None:
+                ended.set()
 
 
 def test_each_flow_is_an_authorization_with_a_key_of_its_own() -> None:
@@ -109,26 +115,26 @@ def test_without_any_connection_left_there_is_no_result() -> None:
 
 
 def test_what_a_system_is_too_slow_for_counts_as_lost() -> None:
-    stands_still = threading.Event()
+    ended = threading.Event()
 
     def respond(_request: bytes) -> bytes:
-        stands_still.wait(0.5)
+        ended.wait()
         return reply(AUTHORIZED)
 
-    found = load(respond, AtRate(rate=100, seconds=60), drain_seconds_max=0.1)
+    found = load(respond, AtRate(rate=100, seconds=60), drain_seconds_max=0.1, ended=ended)
 
     assert len(found.latencies) == 0
     assert found.lost == 6_000
 
 
 def test_an_answer_that_never_comes_ends_a_closed_loop_too() -> None:
-    stands_still = threading.Event()
+    ended = threading.Event()
 
     def respond(_request: bytes) -> bytes:
-        stands_still.wait(0.5)
+        ended.wait()
         return b""
 
-    found = load(respond, AsSoonAsPossible(0.05), connections=2, drain_seconds_max=0.1)
+    found = load(respond, AsSoonAsPossible(0.05), connections=2, drain_seconds_max=0.1, ended=ended)
 
     assert found.lost == 2
 
