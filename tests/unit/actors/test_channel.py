@@ -193,10 +193,10 @@ async def test_who_has_shown_the_token_may_be_silent(
     actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = await listening(actor, tmp_path, "tcp")
-    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.5)
     await caller.connect(address)
 
-    await asyncio.sleep(0.1)  # longer than a connection without a token may be open
+    await asyncio.sleep(0.7)  # longer than a connection without a token may be open
     caller.send(LOOK)
 
     assert len((await caller.reply()).replies) == 1

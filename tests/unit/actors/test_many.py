@@ -260,7 +260,7 @@ async def test_it_ends_by_itself_even_if_nobody_keeps_the_deadlines(
     monkeypatch.setattr(Router, "_sweep_lanes", idle)
     actor.holds = True
 
-    async with Router(directory, ActorSettings(request_timeout_seconds=0.01)) as router:
+    async with Router(directory, ActorSettings(request_timeout_seconds=0.5)) as router:
         outcomes = await router.ask_many(asks("c:1", "c:2"))
 
     assert kinds(outcomes) == [OutcomeUnknownError, OutcomeUnknownError]

@@ -10,7 +10,7 @@ import pytest
 
 from actors.ray_calls import call_ray
 
-ENDED_SECONDS_MAX = 20.0
+ENDED_SECONDS_MAX = 60.0
 STUCK = """
 import asyncio, threading
 from actors.ray_calls import call_ray

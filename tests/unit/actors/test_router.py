@@ -77,7 +77,7 @@ async def test_a_holder_that_is_not_told_in_time_means_that_nothing_happened(
 async def test_deadlines_are_kept_without_anybody_looking(actor: ScriptedActor, directory: ScriptedDirectory) -> None:
     actor.holds = True
 
-    async with Router(directory, ActorSettings(request_timeout_seconds=0.01)) as router:
+    async with Router(directory, ActorSettings(request_timeout_seconds=0.5)) as router:
         with pytest.raises(OutcomeUnknownError, match="in time"):
             await router.ask("c:1", Look(), SYSTEM)
 

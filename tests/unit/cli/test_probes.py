@@ -114,9 +114,9 @@ async def test_a_connection_is_opened_and_closed() -> None:
 def broker() -> Iterator[str]:
     """A broker that speaks the protocol (librdkafka's mock), alive as long as its producer is."""
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    (found,) = producer.list_topics(timeout=5).brokers.values()
+    (found,) = producer.list_topics(timeout=60).brokers.values()
     producer.produce("All_Payments", b"{}")
-    producer.flush(5)
+    producer.flush(60)
     yield f"{found.host}:{found.port}"
     producer.flush(1)
 

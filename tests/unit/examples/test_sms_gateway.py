@@ -105,7 +105,7 @@ async def test_as_a_program_it_writes_its_port_serves_and_ends_with_sigterm(tmp_
     command = (sys.executable, "-m", "examples.sms_gateway", "--port-file", str(port_file))
     environment = os.environ | {"PYTHONPATH": str(Path(sms_gateway.__file__).parents[1])}
     program = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert program.stdout is not None
         line = await program.stdout.readline()
         async with httpx.AsyncClient(trust_env=False) as client:

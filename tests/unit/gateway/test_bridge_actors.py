@@ -126,7 +126,7 @@ async def test_with_the_secrets_of_another_ledger_it_carries_nothing_until_the_r
     QuietActor.quiet = Quiet()
     actor = QuietActor(boot)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not opened.log.closed:  # noqa: ASYNC110 - the log sets no event
             await asyncio.sleep(0)
     refused = await actor.report()
@@ -170,7 +170,7 @@ async def test_loggers_that_would_tell_too_much_are_quiet(opened: Opened, boot: 
 @pytest.mark.parametrize("kind", [OutboxRelayActor, SmsSenderActor])
 async def test_each_actor_makes_its_worker(opened: Opened, boot: BridgeBoot, kind: type[BridgeActor]) -> None:
     actor = kind(boot)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await actor.report()).state != "ALIVE":  # noqa: ASYNC110 - the actor sets no event
             await asyncio.sleep(0.01)
     assert "waiting" in (await actor.report()).facts

@@ -154,7 +154,7 @@ class Stage:
             yield made
         finally:
             stop.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await task
 
     async def join(self) -> FakeConsumer:
@@ -170,7 +170,7 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is looked at sets no event
             await asyncio.sleep(0)
 
@@ -359,7 +359,7 @@ async def test_a_defect_ends_the_inbox(stage: Stage, monkeypatch: pytest.MonkeyP
     (await stage.join()).put(1)
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
 
     assert caught.group_contains(ZeroDivisionError)

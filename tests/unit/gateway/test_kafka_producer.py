@@ -52,7 +52,7 @@ class Stage:
         keeper = ProducerKeeper("127.0.0.1:1", "test")
         task = asyncio.create_task(keeper.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 yield keeper
         finally:
             task.cancel()
@@ -65,7 +65,7 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is looked at sets no event
             await asyncio.sleep(0)
 
@@ -188,7 +188,7 @@ async def test_a_producer_that_is_closed_delivers_no_more_of_what_it_had_sent(lo
         ended.set()
 
     server = await asyncio.start_server(slow_broker, "127.0.0.1", 0)
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(60):
         _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
         writer.write(bytes(64 << 20))
         if lost:

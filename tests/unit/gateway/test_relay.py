@@ -84,11 +84,11 @@ class Stage:
             yield self.relay
         finally:
             stop.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await task
 
     async def emptied(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while sum(await MemoryLog.outbox_sizes(self.log)):  # noqa: ASYNC110 - the log sets no event
                 await asyncio.sleep(0)
 
@@ -106,7 +106,7 @@ def state(version: int, topic: str = STATE) -> Publication:
 
 
 async def until(condition: Any) -> None:  # noqa: ANN401 - whatever can be called
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is looked at sets no event
             await asyncio.sleep(0)
 

@@ -87,7 +87,7 @@ async def test_a_defect_in_a_probe_is_no_silent_shard() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gift_ledger.health, "PART_SECONDS_MAX", 0.02)
+    monkeypatch.setattr(gift_ledger.health, "PART_SECONDS_MAX", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")
