@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS_MAX: Final = 60.0
+ANSWER_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 60.0
 
 
@@ -100,7 +101,7 @@ class RealServer:
         return answer
 
     def _client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        return redis.Redis(port=self.port, socket_timeout=ANSWER_SECONDS_MAX, retry=Retry(NoBackoff(), 0))
 
     def _answers(self) -> bool:
         with self._client() as client:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = str(Path(sys.executable).with_name("gift-ledger"))
 START_SECONDS_MAX: Final = 90.0
-STOP_SECONDS_MAX: Final = 30.0
-GONE_SECONDS_MAX: Final = 30.0
+STOP_SECONDS_MAX: Final = 60.0
+GONE_SECONDS_MAX: Final = 60.0
 COMMAND_SECONDS_MAX: Final = 120.0
 POLL_SECONDS: Final = 0.02
 
