@@ -164,7 +164,7 @@ def test_a_gateway_on_any_port_is_not_looked_for(world: World, servers: Servers)
 def test_a_server_that_hangs_does_not_hold_up_the_others(
     world: World, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "CHECK_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(doctor, "CHECK_SECONDS_MAX", 0.5)
 
     async def hang(_bootstrap: str) -> dict[str, int]:
         await asyncio.Event().wait()
@@ -174,6 +174,6 @@ def test_a_server_that_hangs_does_not_hold_up_the_others(
 
     found = examine(world, 1)
 
-    assert found["kafka"]["seen"] == "no answer in 0.05 s"
+    assert found["kafka"]["seen"] == "no answer in 0.5 s"
     assert found["redis"]["level"] == "ok"
     assert Path(world.environ["GIFT_LEDGER_DATA_DIR"]).exists()
