@@ -65,7 +65,7 @@ FAULTS: Final = (
     Fault[RunningStack]("sms-sender-killed", killed(SMS_SENDER), NOTHING, always=True),
     Fault[RunningStack]("shard-frozen", frozen(SHARD), lasts_seconds=HUNG_SECONDS, always=True),
     Fault[RunningStack]("valkey-frozen", frozen(VALKEY), lasts_seconds=HUNG_SECONDS, always=True),
-    Fault[RunningStack]("gcs-killed", ray_ended, STORAGE | CUT, always=True),
+    Fault[RunningStack]("gcs-killed", ray_ended, STORAGE | CUT),
     Fault[RunningStack]("raylet-killed", raylet_killed, STORAGE | CUT),
     Fault[RunningStack]("everything-killed", everything_killed, STORAGE | CUT, always=True),
 )
