@@ -15,7 +15,6 @@ import pytest
 from actors.cores import CORES, cores_apart
 from tests.real.caller import Caller
 from tests.real.market import Market
-from tests.real.process import free_port
 from tests.real.stack import SHARD, UP, VALKEY, RunningStack, running
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ UNAVAILABLE = 503
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    settings = {"HTTP_PORT": str(free_port()), "SHARDS": "1"}
+    settings = {"SHARDS": "1"}
     yield from running(RunningStack(tmp_path_factory.mktemp("bulk-faults"), settings))
 
 
