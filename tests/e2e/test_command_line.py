@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.usefixtures("early_hold")]
 
 DENOMINATION = 5_000
-REVOKED_SECONDS_MAX = 30.0
+REVOKED_SECONDS_MAX = 60.0
 TOPIC = "All_SalesOrder"
 
 

@@ -12,6 +12,7 @@ import pytest
 from examples.cast import SmsInbox, cvc_in
 from gateway.problems import KINDS, MEDIA_TYPE
 from tests.real.market import Market, new_code
+from tests.real.stack import ANSWER_SECONDS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,8 +39,10 @@ class Clients:
         self.market = market
         self.pos, self.storefront = stack.client("pos"), stack.client("storefront")
         self.payments, self.support, self.ops = stack.client("payments"), stack.client("support"), stack.client("ops")
-        self.stranger = httpx.AsyncClient(base_url=stack.endpoints.http, trust_env=False)
-        self.inbox = SmsInbox(httpx.AsyncClient(base_url=stack.endpoints.sms_inbox, trust_env=False))
+        self.stranger = httpx.AsyncClient(base_url=stack.endpoints.http, timeout=ANSWER_SECONDS_MAX, trust_env=False)
+        self.inbox = SmsInbox(
+            httpx.AsyncClient(base_url=stack.endpoints.sms_inbox, timeout=ANSWER_SECONDS_MAX, trust_env=False)
+        )
 
     async def close(self) -> None:
         for client in (self.pos, self.storefront, self.payments, self.support, self.ops, self.stranger):

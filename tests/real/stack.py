@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = str(Path(sys.executable).with_name("gift-ledger"))
 START_SECONDS_MAX: Final = 90.0
-STOP_SECONDS_MAX: Final = 30.0
-GONE_SECONDS_MAX: Final = 30.0
-COMMAND_SECONDS_MAX: Final = 120.0
+STOP_SECONDS_MAX: Final = 60.0
+GONE_SECONDS_MAX: Final = 60.0
+COMMAND_SECONDS_MAX: Final = 240.0
+"""Longer than the longest of them may take: a demo that starts a stack, plays for two minutes, and stops it."""
+ANSWER_SECONDS_MAX: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
 UP: Final = "gift-ledger up"
@@ -190,7 +192,7 @@ class RunningStack:
         return httpx.AsyncClient(
             base_url=self.endpoints.http,
             headers={"Authorization": f"Bearer {self.keys[role]}"},
-            timeout=15.0,
+            timeout=ANSWER_SECONDS_MAX,
             trust_env=False,
         )
 
