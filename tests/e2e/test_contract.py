@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from examples.cast import SmsInbox, cvc_in
+from examples.patience import eventually
 from gateway.problems import KINDS, MEDIA_TYPE
 from tests.real.market import Market, new_code
 from tests.real.stack import ANSWER_SECONDS_MAX
@@ -30,6 +31,12 @@ NOT_BROUGHT_ABOUT_HERE = {
     "StorageUnavailable",  # see tests/fault
     "RequestTimeout",  # see tests/integration/test_http_server.py
 }
+METRICS = (
+    "gift_ledger_http_requests_total",
+    'gift_ledger_actor_up{actor="certificates:00"} 1.0',
+    'gift_ledger_lines_coverage_short_total{actor="certificates:00"}',
+    'gift_ledger_outbox_waiting{actor="bridge:relay"}',
+)
 
 
 class Clients:
@@ -280,16 +287,16 @@ async def test_reading(clients: Clients) -> None:
 async def test_what_needs_no_ledger(clients: Clients) -> None:
     stranger = clients.stranger
 
-    live, ready = await stranger.get("/health/live"), await stranger.get("/health/ready")
+    live = await stranger.get("/health/live")
+    ready = await eventually(lambda: stranger.get("/health/ready"), lambda seen: seen.json()["status"] == "ok")
     document, page = await stranger.get("/schema/openapi.json"), await stranger.get("/schema")
-    metrics = await clients.ops.get("/metrics")
+    metrics = await eventually(
+        lambda: clients.ops.get("/metrics"), lambda seen: all(metric in seen.text for metric in METRICS)
+    )
 
     assert (live.status_code, ready.status_code, ready.json()["status"]) == (200, 200, "ok")
     assert document.json()["openapi"].startswith("3.1")
     assert "/certificates/{code}/authorize" in document.json()["paths"]
     assert page.headers["Content-Type"].startswith("text/html")
-    assert "gift_ledger_http_requests_total" in metrics.text
-    assert 'gift_ledger_actor_up{actor="certificates:00"} 1.0' in metrics.text
-    assert 'gift_ledger_lines_coverage_short_total{actor="certificates:00"}' in metrics.text
-    assert 'gift_ledger_outbox_waiting{actor="bridge:relay"}' in metrics.text
+    assert [metric for metric in METRICS if metric not in metrics.text] == []
     refused(await stranger.get("/metrics"), 401, "Unauthenticated")
