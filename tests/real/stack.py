@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from gift_ledger.endpoints import FILE_NAME, Endpoints
-from tests.real.process import ServerFailedError, ServerProcess
+from tests.real.process import ServerFailedError, ServerProcess, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,8 +49,10 @@ def stack_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, 
         settings: By name, without the prefix: `{"SHARDS": "3"}`.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIFT_LEDGER_", "RAY_"))}
+    # a dashboard for which any port will do finds one long before it listens there, and Ray takes many meanwhile
+    ports = {"HTTP_PORT": "0", "DASHBOARD_PORT": str(free_port())}
     # two shards, so that orders and their certificates live in different ones
-    own = {"DATA_DIR": str(data_dir), "HTTP_PORT": "0", "DASHBOARD_PORT": "0", "SHARDS": "2", **settings}
+    own = {"DATA_DIR": str(data_dir), **ports, "SHARDS": "2", **settings}
     return inherited | {f"GIFT_LEDGER_{name}": value for name, value in own.items()}
 
 
