@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 WATCHED_SECONDS: Final = 2 * WATCH_SECONDS
-ENDED_SECONDS_MAX: Final = 45.0
-"""Three looks, of which one may wait, and the end of everything, on a busy machine; Ray's own end comes at 60 s."""
+ENDED_SECONDS_MAX: Final = 90.0
+"""Three looks, of which one may wait, and the end of everything, on a busy machine; Ray's own end, which comes at 60 s,
+has another exit code."""
 COULD_NOT_RUN: Final = 2
 
 

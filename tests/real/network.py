@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CONNECT_SECONDS_MAX: Final = 5.0
-CONTROL_SECONDS_MAX: Final = 10.0
+CONTROL_SECONDS_MAX: Final = 60.0
 CHUNK_BYTES: Final = 65_536
 RESET: Final = struct.pack("ii", 1, 0)
 """Linger for no time: a connection that is closed so ends with a reset."""

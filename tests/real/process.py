@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
 LOG_TAIL_CHARACTERS: Final = 4_000
 POLL_SECONDS: Final = 0.01
+PORTS: Final = range(20_000, 32_768)
+"""Above those of Ray's workers, and below those that Linux gives to whoever asks for any or connects somewhere: so one
+that was found free is still free a minute later, and while its server is away."""
+
+_candidates = cycle(random.sample(PORTS, len(PORTS)))
 
 
 class ServerFailedError(Exception):
@@ -21,11 +28,8 @@ class ServerFailedError(Exception):
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """Return a loopback port that nobody listens on at this moment, another one each time."""
+    return next(port for port in _candidates if _is_free(port))
 
 
 class ServerProcess:
@@ -111,3 +115,12 @@ class ServerProcess:
 
     def _tail(self) -> str:
         return self.log_path.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

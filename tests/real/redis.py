@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 START_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 60.0
+ANSWER_SECONDS_MAX: Final = 60.0
 
 
 def redis_binary() -> str | None:
@@ -100,11 +101,11 @@ class RealServer:
         return answer
 
     def _client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        return redis.Redis(port=self.port, socket_timeout=ANSWER_SECONDS_MAX, retry=Retry(NoBackoff(), 0))
 
     def _answers(self) -> bool:
         with self._client() as client:
             try:
                 return bool(client.ping())
-            except redis.ConnectionError:  # not listening yet, or still loading
+            except (redis.ConnectionError, redis.TimeoutError):  # not listening yet, or still loading
                 return False

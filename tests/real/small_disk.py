@@ -17,8 +17,8 @@ from tests.real.process import ServerProcess
 if TYPE_CHECKING:
     from types import TracebackType
 
-START_SECONDS_MAX: Final = 10.0
-PROBE_SECONDS_MAX: Final = 5.0
+START_SECONDS_MAX: Final = 60.0
+PROBE_SECONDS_MAX: Final = 60.0
 MOUNTED: Final = "mounted"
 # root needs no namespace of users, and may not be allowed one
 UNSHARE: Final = ["--mount"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--mount"]
