@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from importlib.metadata import version
@@ -102,5 +103,7 @@ def _postgres() -> str:
 
 
 def _wrk() -> str:
+    if shutil.which("wrk") is None:
+        return "missing"
     said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S607
-    return said.splitlines()[0].partition("Copyright")[0].strip() if said else "missing"
+    return said.splitlines()[0].partition("Copyright")[0].strip() if said else "unknown"

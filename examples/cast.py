@@ -15,7 +15,7 @@ from examples.load_balancer import LoadBalancer
 from examples.messages import ReceivedSms
 from examples.online_store import OnlineStore
 from examples.orders import Orders
-from examples.patience import eventually
+from examples.patience import PATIENCE_SECONDS, eventually
 from examples.payments import Payments
 from examples.support import Support
 from examples.synchronisation import Synchronisation
@@ -112,7 +112,7 @@ async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterat
         payments = Payments(await connect("payments"), endpoints.kafka)
         dead_letters = DeadLetters(endpoints.kafka)
         await stack.enter_async_context(dead_letters.feed)
-        http = httpx.AsyncClient(base_url=endpoints.sms_inbox, timeout=10, trust_env=False)
+        http = httpx.AsyncClient(base_url=endpoints.sms_inbox, timeout=PATIENCE_SECONDS, trust_env=False)
         yield Cast(
             endpoints=endpoints,
             keys=keys,

@@ -15,7 +15,7 @@ from examples.messages import Readiness
 from examples.terminal import finish
 
 HTTP_OK = 200
-ASK_SECONDS_MAX = 5.0
+ASK_SECONDS_MAX = 15.0
 """Without an answer for so long it sends no calls there."""
 
 

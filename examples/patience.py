@@ -7,10 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LOOK_AGAIN_SECONDS = 0.03
+PATIENCE_SECONDS = 60.0
+"""What has to happen does so in milliseconds; on a busy machine it may take some seconds."""
 
 
 async def eventually(
-    look: Callable[[], Awaitable[T]], accept: Callable[[T], bool], *, within_seconds: float = 15.0
+    look: Callable[[], Awaitable[T]], accept: Callable[[T], bool], *, within_seconds: float = PATIENCE_SECONDS
 ) -> T:
     """Look again and again until what is seen is accepted, or time is up.
 

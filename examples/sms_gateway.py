@@ -25,7 +25,10 @@ from examples.messages import ReceivedSms, Sms, rfc3339_now
 MESSAGES_MAX = 10_000
 BODY_BYTES_MAX = 16_384
 KEY_CHARACTERS_MAX = 64
-STOP_SECONDS_MAX = 5.0
+DRAIN_SECONDS_MAX = 4
+STOP_SECONDS_MAX = 60.0
+IDLE_SECONDS_MAX = 75
+"""Longer than its clients keep a connection that rests, so that none is closed under a request."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -70,7 +73,8 @@ class SmsGateway:
             ws="none",
             access_log=False,
             log_config=None,
-            timeout_graceful_shutdown=int(STOP_SECONDS_MAX) - 1,
+            timeout_keep_alive=IDLE_SECONDS_MAX,
+            timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
         )
         self._server = _QuietServer(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="sms-gateway")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from examples.messages import StateEvent, TransactionEvent
+from examples.patience import PATIENCE_SECONDS
 from examples.topics import STATES, TRANSACTIONS, Feed, Record
 
 
@@ -46,25 +47,27 @@ class Synchronisation:
         """Whether all of these have arrived."""
         return set(transaction_ids) <= {one.transaction_id for many in self.transactions.values() for one in many}
 
-    async def wait_for(self, transaction_ids: Sequence[str], *, within_seconds: float = 15.0) -> bool:
+    async def wait_for(self, transaction_ids: Sequence[str], *, within_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until all of these transactions have arrived, or time is up."""
         return await self.feed.read(lambda: self.has_transactions(transaction_ids), within_seconds=within_seconds)
 
-    async def wait_for_status(self, code: str, status: str, *, within_seconds: float = 15.0) -> bool:
+    async def wait_for_status(self, code: str, status: str, *, within_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until the latest state of a certificate has this status, or time is up."""
         return await self.feed.read(
             lambda: code in self.states and self.states[code].status == status, within_seconds=within_seconds
         )
 
-    async def wait_for_release(self, code: str, *, within_seconds: float = 15.0) -> bool:
+    async def wait_for_release(self, code: str, *, within_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until a code was given back, or time is up."""
         return await self.feed.read(lambda: code in self.released, within_seconds=within_seconds)
 
-    async def wait_for_versions(self, code: str, versions: set[int], *, within_seconds: float = 15.0) -> bool:
+    async def wait_for_versions(
+        self, code: str, versions: set[int], *, within_seconds: float = PATIENCE_SECONDS
+    ) -> bool:
         """Read until these versions of a certificate's state have arrived, or time is up."""
         return await self.feed.read(lambda: versions <= set(self.heard.get(code, [])), within_seconds=within_seconds)
 
-    async def first_transaction(self, code: str, *, within_seconds: float = 15.0) -> TransactionEvent:
+    async def first_transaction(self, code: str, *, within_seconds: float = PATIENCE_SECONDS) -> TransactionEvent:
         """Read until a certificate has a transaction.
 
         Raises:

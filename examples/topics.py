@@ -14,6 +14,7 @@ from typing import Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from examples.messages import rfc3339_now
+from examples.patience import PATIENCE_SECONDS
 
 SALES_ORDERS: Final = "All_SalesOrder"
 PAYMENTS: Final = "All_Payments"
@@ -134,7 +135,7 @@ class Feed:
             async with asyncio.timeout(BROKER_SECONDS_MAX):
                 await self._consumer.stop()
 
-    async def read(self, until: Callable[[], bool], *, within_seconds: float = 15.0) -> bool:
+    async def read(self, until: Callable[[], bool], *, within_seconds: float = PATIENCE_SECONDS) -> bool:
         """Take records in until a condition holds or time is up.
 
         Returns:

@@ -74,6 +74,7 @@ async def test_the_demo_runs_on_apache_kafka_and_redis(
             "REDIS_PREFIX": kafka_prefix.rstrip("."),
             "KAFKA_BOOTSTRAP": kafka.bootstrap,
             "KAFKA_GROUP": f"{kafka_prefix}group",
+            "DASHBOARD_PORT": "0",
         },
     )
     await kafka.create_topics(

@@ -178,12 +178,12 @@ async def _the_lost_are_shut_and_told(
             assert (await support.get(f"/certificates/{code}")).status_code == 503, code
 
 
-async def test_a_stack_that_runs_is_not_restored_into(stack: RunningStack, tmp_path: Path) -> None:
+async def test_a_stack_that_runs_is_not_restored_into(shared_stack: RunningStack, tmp_path: Path) -> None:
     file = str(tmp_path / "monday.backup")
-    assert (await run(stack, "backup", file)).returncode == 0
+    assert (await run(shared_stack, "backup", file)).returncode == 0
 
-    ran = await run(stack, "restore", file)
+    ran = await run(shared_stack, "restore", file)
 
     assert ran.returncode == 2
     assert "cannot be set back" in ran.stderr or "another stack runs on" in ran.stderr
-    assert (await run(stack, "verify")).returncode == 0
+    assert (await run(shared_stack, "verify")).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +24,9 @@ pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.slow]
 
 PREFIX = "timers."
 DENOMINATION = 5_000
-LIFETIME_SECONDS: Final = 12
-REFUND_SECONDS: Final = 9
+LIFETIME_SECONDS: Final = 20
+REFUND_SECONDS: Final = 20
+"""In each of these two something has to be done, also where a busy machine stands still for a while."""
 DAY_SECONDS: Final = 86_400
 LATE_SECONDS: Final = 60.0
 
@@ -52,8 +54,9 @@ def refused(response: httpx.Response, status: int, code: str) -> None:
 
 async def until(moment: str, more_seconds: float = 0.0) -> None:
     """Wait for a time of day that the service has told."""
-    left = datetime.fromisoformat(moment).timestamp() - datetime.now().astimezone().timestamp()
-    await asyncio.sleep(max(0.0, left + more_seconds))
+    at = datetime.fromisoformat(moment).timestamp() + more_seconds
+    while (left := at - time.time()) > 0:  # noqa: ASYNC110 - that clock may run behind the loop's
+        await asyncio.sleep(left)
 
 
 async def test_a_reservation_that_nobody_pays_for_lapses_and_frees_its_code(stack: RunningStack) -> None:
@@ -64,12 +67,13 @@ async def test_a_reservation_that_nobody_pays_for_lapses_and_frees_its_code(stac
         assert reserved["status"] == "Reserved"
 
         async with asyncio.timeout(LATE_SECONDS):
-            while (await ops.get(f"/certificates/{code}")).status_code == 200:  # noqa: ASYNC110 - as a client does
+            while (await ops.get(f"/certificates/{code}")).status_code != 404:  # noqa: ASYNC110 - as a client does
                 await asyncio.sleep(0.05)
 
         refused(await ops.get(f"/certificates/{code}"), 404, "CertificateNotFound")
         other = await market.order({"1": DENOMINATION})
         await market.pay(other, {"1": DENOMINATION})
+        await market.order_is_known(other, payment=1)  # or the reservation would lapse if the money were late
         again = await market.reserve(code, other, "1")
         assert again["orderId"] == other
         await market.has_status(code, "Active")
@@ -79,10 +83,10 @@ async def test_a_certificate_expires_with_its_money_and_its_last_capture_can_be_
     stack: RunningStack,
 ) -> None:
     async with Market(stack, PREFIX) as market, stack.client("pos") as till, stack.client("support") as support:
-        code, other = await market.sell(2, DENOMINATION)
+        code, other = await market.sell(2, DENOMINATION, paid_first=True)
         path = f"/certificates/{code}"
         taken = [await capture(till, one) for one in (code, other)]
-        sold = await market.certificate(code)
+        last = await market.certificate(other)
 
         expired = await market.has_status(code, "Expired", within_seconds=LIFETIME_SECONDS + LATE_SECONDS)
 
@@ -91,7 +95,7 @@ async def test_a_certificate_expires_with_its_money_and_its_last_capture_can_be_
         refused(await till.post(f"{path}/authorize", json=late), 409, "CertificateExpired")
         back = await support.post(f"{path}/void", json={"operationId": taken[0]["operationId"]})
         assert (back.status_code, back.json()["balance"]) == (201, 100), back.text
-        await until(sold["expiresAt"], REFUND_SECONDS + 1)
+        await until(last["expiresAt"], REFUND_SECONDS + 1)
         too_late = await support.post(f"/certificates/{other}/void", json={"operationId": taken[1]["operationId"]})
         refused(too_late, 409, "CertificateExpired")
         expiries = [entry for entry in await market.history(other) if entry["type"] == "Expire"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import pytest
 from actors.cores import CORES, cores_apart
 from tests.real.caller import Caller
 from tests.real.market import Market
-from tests.real.process import free_port
 from tests.real.stack import SHARD, UP, VALKEY, RunningStack, running
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ UNAVAILABLE = 503
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    settings = {"HTTP_PORT": str(free_port()), "SHARDS": "1"}
+    settings = {"SHARDS": "1"}
     yield from running(RunningStack(tmp_path_factory.mktemp("bulk-faults"), settings))
 
 
@@ -71,13 +71,12 @@ class Concentrators:
         self._stop = True
 
     async def _concentrate(self) -> None:
-        http = self._stack.client("pos")
-        while not self._stop:
-            await self._send(http, self._batch())
-            async with self._news:
-                self.complete += 1
-                self._news.notify_all()
-        await http.aclose()
+        async with self._stack.client("pos") as http:
+            while not self._stop:
+                await self._send(http, self._batch())
+                async with self._news:
+                    self.complete += 1
+                    self._news.notify_all()
 
     def _batch(self) -> list[dict[str, Any]]:
         run = uuid.uuid4().hex
@@ -116,18 +115,18 @@ async def test_every_item_is_carried_out_once(kind: str, stack: RunningStack) ->
     async with Market(stack) as market:
         codes = await market.sell(CODES, DENOMINATION)
     concentrators = Concentrators(stack, codes)
-    running_ones = asyncio.create_task(concentrators.run())
-    await concentrators.more(SOME)
-
-    # a part that dies between two batches may be back before the next one: nobody notices
-    for _ in range(KILLS_MAX):
-        await asyncio.to_thread(stack.kill_one, kind)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(concentrators.run())
         await concentrators.more(SOME)
-        if concentrators.repeated:
-            break
 
-    concentrators.stop()
-    await running_ones
+        # a part that dies between two batches may be back before the next one: nobody notices
+        for _ in range(KILLS_MAX):
+            await asyncio.to_thread(stack.kill_one, kind)
+            await concentrators.more(SOME)
+            if concentrators.repeated:
+                break
+
+        concentrators.stop()
     assert concentrators.repeated, "the fault was noticed"
     granted: dict[str, set[str]] = defaultdict(set)
     for key, outcomes in concentrators.told.items():
@@ -159,7 +158,8 @@ def loops(pid: int) -> list[set[int]]:
     """The different sets of cores that the threads of a process may run on."""
     found: list[set[int]] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        cores = os.sched_getaffinity(int(thread.name))
-        if cores not in found:
-            found.append(cores)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            cores = os.sched_getaffinity(int(thread.name))
+            if cores not in found:
+                found.append(cores)
     return found

@@ -42,16 +42,16 @@ def binary_of(kind: ServerKind) -> str:
 
 @pytest.fixture(scope="session")
 def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[ServerKind], RealServer]]:
-    """Return a function that gives the run's Redis or Valkey, and starts it when it is first asked for."""
+    """Return a function that gives the run's Redis or Valkey, and starts it where it does not run."""
     servers: dict[ServerKind, RealServer] = {}
     with ExitStack() as running:
 
         def start(kind: ServerKind) -> RealServer:
             if kind not in servers:
-                server = RealServer(binary_of(kind), tmp_path_factory.mktemp(kind))
-                running.callback(server.kill)
-                server.start()
-                servers[kind] = server
+                servers[kind] = RealServer(binary_of(kind), tmp_path_factory.mktemp(kind))
+                running.callback(servers[kind].kill)
+            if not servers[kind].running:
+                servers[kind].start()
             return servers[kind]
 
         yield start
@@ -87,7 +87,7 @@ def own_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def start_shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RealKafka]]:
-    """Return a function that gives the run's broker, and starts it when it is first asked for."""
+    """Return a function that gives the run's broker; it runs and answers, whatever was done to it before."""
     brokers: list[RealKafka] = []
     with ExitStack() as running:
 
@@ -95,10 +95,11 @@ def start_shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
             if (missing := kafka_missing()) is not None:
                 lacking(missing)
             if not brokers:
-                broker = RealKafka(tmp_path_factory.mktemp("kafka"))
-                running.callback(broker.kill)
-                broker.start()
-                brokers.append(broker)
+                brokers.append(RealKafka(tmp_path_factory.mktemp("kafka")))
+                running.callback(brokers[0].kill)
+            if not brokers[0].running:
+                brokers[0].start()
+            brokers[0].wait()
             return brokers[0]
 
         yield start
@@ -107,11 +108,7 @@ def start_shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 @pytest.fixture
 def kafka(start_shared_kafka: Callable[[], RealKafka]) -> RealKafka:
     """The run's broker, running. It keeps the topics of other tests: put `kafka_prefix` before names and groups."""
-    broker = start_shared_kafka()
-    if not broker.running:
-        broker.start()
-    broker.wait()
-    return broker
+    return start_shared_kafka()
 
 
 @pytest.fixture

@@ -104,12 +104,17 @@ class Market:
         body: dict[str, object] = {"purpose": "Sale", "orderId": order_id, "orderLineId": line}
         return await self.shop.post(f"/certificates/{code}/authorize", body)
 
-    async def sell(self, count: int, amount: int, *, phone: str = PHONE) -> list[str]:
-        """Sell certificates of one order, and wait until they are active; gives their codes."""
+    async def sell(self, count: int, amount: int, *, phone: str = PHONE, paid_first: bool = False) -> list[str]:
+        """Sell certificates of one order, and wait until they are active; gives their codes.
+
+        If it has to be paid first, the reservations cannot lapse however short they are.
+        """
         lines = {str(number): amount for number in range(1, count + 1)}
         codes = {line: new_code() for line in lines}
         order_id = await self.order(lines, phone=phone)
         await self.pay(order_id, lines)
+        if paid_first:
+            await self.order_is_known(order_id, payment=1)
         await asyncio.gather(*(self.reserve(code, order_id, line) for line, code in codes.items()))
         await asyncio.gather(*(self.has_status(code, "Active") for code in codes.values()))
         return list(codes.values())
@@ -126,16 +131,16 @@ class Market:
             raise AssertionError(f"{code} is not {' or '.join(statuses)} but: {seen}") from None
         return seen
 
-    async def order_is_known(self, order_id: str, version: int = 1) -> None:
-        """Wait until this version of an order has come."""
+    async def order_is_known(self, order_id: str, version: int = 1, *, payment: int = 0) -> None:
+        """Wait until this version of an order has come, and this one of its payment."""
         seen: dict[str, Any] = {}
         try:
             async with asyncio.timeout(ACTIVE_SECONDS_MAX):
-                while seen.get("orderVersion", 0) < version:
+                while seen.get("orderVersion", 0) < version or seen.get("paymentVersion", 0) < payment:
                     await asyncio.sleep(POLL_SECONDS)
                     seen = await self._ops.get(f"/orders/{order_id}")
         except TimeoutError:
-            raise AssertionError(f"{order_id} is not known in version {version}: {seen}") from None
+            raise AssertionError(f"{order_id} is not known in version {version}, payment {payment}: {seen}") from None
 
     async def certificate(self, code: str) -> dict[str, Any]:
         """The state of a certificate."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import socket
 import subprocess
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 LOG_TAIL_CHARACTERS: Final = 4_000
 POLL_SECONDS: Final = 0.01
-PORTS: Final = range(20_000, 32_000)
-"""Below those that systems give to connections, which could take a port before its server has it, or has it again."""
+PORTS: Final = range(20_000, 32_768)
+"""Above those of Ray's workers, and below those that Linux gives to whoever asks for any or connects somewhere: so one
+that was found free is still free a minute later, and while its server is away."""
 
-
-_chance: Final = random.SystemRandom()
+_candidates = cycle(random.sample(PORTS, len(PORTS)))
 
 
 class ServerFailedError(Exception):
@@ -28,16 +28,8 @@ class ServerFailedError(Exception):
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
-    while True:
-        port = _chance.choice(PORTS)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return port
+    """Return a loopback port that nobody listens on at this moment, another one each time."""
+    return next(port for port in _candidates if _is_free(port))
 
 
 class ServerProcess:
@@ -123,3 +115,12 @@ class ServerProcess:
 
     def _tail(self) -> str:
         return self.log_path.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 START_SECONDS_MAX: Final = 60.0
 ANSWER_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 60.0
+ANSWER_SECONDS_MAX: Final = 60.0
 
 
 def redis_binary() -> str | None:
@@ -107,5 +108,5 @@ class RealServer:
         with self._client() as client:
             try:
                 return bool(client.ping())
-            except redis.ConnectionError:  # not listening yet, or still loading
+            except (redis.ConnectionError, redis.TimeoutError):  # not listening yet, or still loading
                 return False

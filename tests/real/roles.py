@@ -15,7 +15,15 @@ import httpx
 
 from persistence.vault import Vault
 from tests.real.process import ServerProcess, free_port
-from tests.real.stack import PROGRAM, STOP_SECONDS_MAX, kill_all, processes_of, run_program, stack_environment
+from tests.real.stack import (
+    ANSWER_SECONDS_MAX,
+    PROGRAM,
+    STOP_SECONDS_MAX,
+    kill_all,
+    processes_of,
+    run_program,
+    stack_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,7 +189,7 @@ class RoleStack:
         return httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.doors[gateway or 0]}",
             headers={"Authorization": f"Bearer {self.keys[role]}"},
-            timeout=15.0,
+            timeout=ANSWER_SECONDS_MAX,
             trust_env=False,
             transport=Balanced(self.doors) if gateway is None else None,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from gift_ledger.endpoints import FILE_NAME, Endpoints
-from tests.real.process import ServerFailedError, ServerProcess
+from tests.real.process import ServerFailedError, ServerProcess, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,9 @@ PROGRAM: Final = str(Path(sys.executable).with_name("gift-ledger"))
 START_SECONDS_MAX: Final = 90.0
 STOP_SECONDS_MAX: Final = 60.0
 GONE_SECONDS_MAX: Final = 60.0
-COMMAND_SECONDS_MAX: Final = 120.0
+COMMAND_SECONDS_MAX: Final = 240.0
+"""Longer than the longest of them may take: a demo that starts a stack, plays for two minutes, and stops it."""
+ANSWER_SECONDS_MAX: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
 UP: Final = "gift-ledger up"
@@ -47,8 +49,10 @@ def stack_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, 
         settings: By name, without the prefix: `{"SHARDS": "3"}`.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIFT_LEDGER_", "RAY_"))}
+    # a dashboard for which any port will do finds one long before it listens there, and Ray takes many meanwhile
+    ports = {"HTTP_PORT": "0", "DASHBOARD_PORT": str(free_port())}
     # two shards, so that orders and their certificates live in different ones
-    own = {"DATA_DIR": str(data_dir), "HTTP_PORT": "0", "DASHBOARD_PORT": "0", "SHARDS": "2", **settings}
+    own = {"DATA_DIR": str(data_dir), **ports, "SHARDS": "2", **settings}
     return inherited | {f"GIFT_LEDGER_{name}": value for name, value in own.items()}
 
 
@@ -190,7 +194,7 @@ class RunningStack:
         return httpx.AsyncClient(
             base_url=self.endpoints.http,
             headers={"Authorization": f"Bearer {self.keys[role]}"},
-            timeout=15.0,
+            timeout=ANSWER_SECONDS_MAX,
             trust_env=False,
         )
 

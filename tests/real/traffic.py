@@ -44,16 +44,29 @@ class Traffic:
         cold: Codes that the others go to.
         seed: Of what they do.
         pause_seconds: Between two purchases of a till, and two sales of a shop.
+        sold_amount: Denomination of what shops sell.
+        hot_for: After so many sales what was sold takes the place of a hot one, otherwise of a cold one. 0: tills stay
+            with the codes that they were given.
     """
 
     def __init__(
-        self, stack: Service, prefix: str, hot: list[str], cold: list[str], seed: int, *, pause_seconds: float = 0.0
+        self,
+        stack: Service,
+        prefix: str,
+        hot: list[str],
+        cold: list[str],
+        seed: int,
+        *,
+        pause_seconds: float = 0.0,
+        sold_amount: int = SOLD_AMOUNT,
+        hot_for: int = 0,
     ) -> None:
         self._market = Market(stack, prefix)
         self._callers = [Caller(stack, "pos") for _ in range(CLIENTS)]
         self._prober = Caller(stack, "pos")
         self._pause_seconds = pause_seconds
-        self._hot, self._cold = hot, cold
+        self._hot, self._cold = [*hot], [*cold]
+        self._sold_amount, self._hot_for = sold_amount, hot_for
         self._chance = random.Random(seed)
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,6 +101,11 @@ class Traffic:
                 raise failures[0]
 
     @property
+    def codes(self) -> list[str]:
+        """What tills are given now."""
+        return [*self._hot, *self._cold]
+
+    @property
     def failed(self) -> Counter[str]:
         """Attempts that got no answer, or 503: by the kind of error, or the code of the problem."""
         return sum((caller.failed for caller in self._everybody), Counter())
@@ -111,8 +129,7 @@ class Traffic:
         body: dict[str, object] = {"purpose": "Redemption", "amount": PROBE_AMOUNT, "currency": "RUB"}
         try:
             async with asyncio.timeout(within_seconds):
-                codes = [*self._hot, *self._cold]
-                await asyncio.gather(*(self._have(self._prober, code, "authorize", body) for code in codes))
+                await asyncio.gather(*(self._have(self._prober, code, "authorize", body) for code in self.codes))
         except TimeoutError:
             raise AssertionError(f"not every certificate was served in {within_seconds:g} s") from None
 
@@ -187,8 +204,8 @@ class Traffic:
             await asyncio.sleep(self._pause_seconds)
             code, order_id = new_code(), f"SO-{new_code()}"
             steps = [
-                market.order({"1": SOLD_AMOUNT}, orderId=order_id),
-                market.pay(order_id, {"1": SOLD_AMOUNT}),
+                market.order({"1": self._sold_amount}, orderId=order_id),
+                market.pay(order_id, {"1": self._sold_amount}),
                 self._reserve(code, order_id),
             ]
             self._chance.shuffle(steps)
@@ -198,6 +215,9 @@ class Traffic:
             async with self._news:
                 self.sold.append(code)
                 self._news.notify_all()
+            if self._hot_for:
+                used = self._cold if len(self.sold) % self._hot_for else self._hot
+                used[self._chance.randrange(len(used))] = code
 
     async def _reserve(self, code: str, order_id: str) -> None:
         answer = await self._market.reserve(code, order_id, "1")

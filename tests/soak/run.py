@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "soak."
 HOT, COLD = 3, 40
-DENOMINATION: Final = 10**9
-"""More than is spent in hours."""
+DENOMINATION: Final = 1_000_000
+"""More than is spent before another certificate takes its place."""
+HOT_FOR: Final = 50
+"""Sales until a hot certificate gives way: customers come and go, and what a certificate remembers of its captures, for
+as long as they can be voided, does not make the memory of a shard grow."""
 PAUSE_SECONDS: Final = 0.4
 """Between two purchases of a till: some 60 calls a second in all, which leaves two cores room for recovery."""
 FAULT_EVERY_SECONDS: Final = 20.0
@@ -93,12 +96,21 @@ async def soak(
     memory = Memory(stack.data_dir, stack.endpoints.redis)
     async with Market(stack, PREFIX) as market:
         codes = await market.sell(HOT + COLD, DENOMINATION)
-        traffic = Traffic(stack, PREFIX, codes[:HOT], codes[HOT:], seed, pause_seconds=PAUSE_SECONDS)
+        traffic = Traffic(
+            stack,
+            PREFIX,
+            codes[:HOT],
+            codes[HOT:],
+            seed,
+            pause_seconds=PAUSE_SECONDS,
+            sold_amount=DENOMINATION,
+            hot_for=HOT_FOR,
+        )
         try:
             async with traffic:
                 watching = asyncio.create_task(_watch(memory, traffic, outcome))
                 try:
-                    await _trouble(stack, codes, traffic, faults, seconds, outcome, say)
+                    await _trouble(stack, traffic, faults, seconds, outcome, say)
                 finally:
                     watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
@@ -123,7 +135,6 @@ async def soak(
 
 async def _trouble(
     stack: RunningStack,
-    codes: list[str],
     traffic: Traffic,
     faults: Sequence[Fault],
     seconds: float,
@@ -137,7 +148,7 @@ async def _trouble(
         async with fault.broken(stack):
             await asyncio.sleep(fault.lasts_seconds)  # it is the time that is the fault
         over = time.monotonic()
-        await _all_served(stack, codes)
+        await _all_served(stack, traffic.codes)
         await traffic.more(1)
         served = time.monotonic() - over
         outcome.struck.append(Struck(at, fault.name, served))
