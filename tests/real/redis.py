@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS_MAX: Final = 60.0
-ANSWER_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 60.0
 ANSWER_SECONDS_MAX: Final = 60.0
 
