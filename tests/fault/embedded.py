@@ -25,8 +25,10 @@ COULD_NOT_RUN: Final = 2
 @asynccontextmanager
 async def everything_killed(stack: RunningStack) -> AsyncIterator[None]:
     await asyncio.to_thread(stack.kill)
-    yield
-    await asyncio.to_thread(stack.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(stack.start)
 
 
 @asynccontextmanager
@@ -38,24 +40,33 @@ async def ray_ended(stack: RunningStack) -> AsyncIterator[None]:
     await send(stack, GCS, signal.SIGSTOP)
     await asyncio.sleep(WATCHED_SECONDS)  # somebody looks whether it is there
     await send(stack, GCS, signal.SIGKILL)
-    await _has_ended(stack)
-    yield
-    await asyncio.to_thread(stack.start)
+    try:
+        await _has_ended(stack)
+        yield
+    finally:
+        await _started_again(stack)
 
 
 @asynccontextmanager
 async def raylet_killed(stack: RunningStack) -> AsyncIterator[None]:
     """The actors end with the raylet that has started them, and so does the stack."""
     await send(stack, RAYLET, signal.SIGKILL)
-    await _has_ended(stack)
-    yield
-    await asyncio.to_thread(stack.start)
+    try:
+        await _has_ended(stack)
+        yield
+    finally:
+        await _started_again(stack)
 
 
 async def _has_ended(stack: RunningStack) -> None:
     """By itself, with all that it had started."""
     assert await asyncio.to_thread(stack.exit_code, ENDED_SECONDS_MAX) == COULD_NOT_RUN
     assert await asyncio.to_thread(ended, stack.data_dir) == {}
+
+
+async def _started_again(stack: RunningStack) -> None:
+    await asyncio.to_thread(stack.kill)  # it has ended, or a finding has been made
+    await asyncio.to_thread(stack.start)
 
 
 FAULTS: Final = (

@@ -27,9 +27,11 @@ def slow(links: Callable[[Rig], list[Link]]) -> Callable[[Rig], AbstractAsyncCon
     async def broken(rig: Rig) -> AsyncIterator[None]:
         for link in links(rig):
             link.slow(DELAY_SECONDS)
-        yield
-        for link in links(rig):
-            link.mend()
+        try:
+            yield
+        finally:
+            for link in links(rig):
+                link.mend()
 
     return broken
 
@@ -41,10 +43,12 @@ def cut(links: Callable[[Rig], list[Link]]) -> Callable[[Rig], AbstractAsyncCont
     async def broken(rig: Rig) -> AsyncIterator[None]:
         for link in links(rig):
             link.cut()
-        yield
-        for link in links(rig):
-            link.reset()
-            link.mend()
+        try:
+            yield
+        finally:
+            for link in links(rig):
+                link.reset()
+                link.mend()
 
     return broken
 
@@ -56,9 +60,11 @@ def cut_one_way(links: Callable[[Rig], list[Link]]) -> Callable[[Rig], AbstractA
     async def broken(rig: Rig) -> AsyncIterator[None]:
         for link in links(rig):
             link.cut(Way.BACK)
-        yield
-        for link in links(rig):
-            link.mend()
+        try:
+            yield
+        finally:
+            for link in links(rig):
+                link.mend()
 
     return broken
 

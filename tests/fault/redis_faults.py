@@ -58,8 +58,10 @@ def told(*commands: tuple[str, ...], undo: tuple[str, ...]) -> Callable[[Rig], A
 @asynccontextmanager
 async def killed(rig: Rig) -> AsyncIterator[None]:
     rig.redis.kill()
-    yield
-    await asyncio.to_thread(rig.redis.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(rig.redis.start)
 
 
 @asynccontextmanager
@@ -80,12 +82,15 @@ async def disk_full(rig: Rig) -> AsyncIterator[None]:
     await asyncio.to_thread(rig.redis.stop)
     with SmallDisk(rig.redis.directory, ROOM_BYTES) as disk:
         rig.redis.within = disk.within
-        for _ in range(STARTS):
-            await asyncio.to_thread(_fill_up, rig)
-        yield
-        await asyncio.to_thread(disk.copy_back, FOLDER)
-    rig.redis.within = ()
-    await asyncio.to_thread(rig.redis.start)
+        try:
+            for _ in range(STARTS):
+                await asyncio.to_thread(_fill_up, rig)
+            yield
+        finally:
+            rig.redis.kill()
+            rig.redis.within = ()
+            await asyncio.to_thread(disk.copy_back, FOLDER)
+            await asyncio.to_thread(rig.redis.start)
 
 
 @asynccontextmanager
@@ -94,8 +99,10 @@ async def tail_torn(rig: Rig) -> AsyncIterator[None]:
     rig.redis.kill()
     with _tail(rig).open("ab") as file:
         file.write(HALF_A_BATCH)
-    yield
-    await asyncio.to_thread(rig.redis.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(rig.redis.start)
     assert await asyncio.to_thread(rig.redis.ask, "EXISTS", "torn") == 0
 
 
@@ -111,9 +118,10 @@ async def tail_lost(rig: Rig) -> AsyncIterator[None]:
         with pytest.raises(ServerFailedError, match="ended with status 1"):
             await asyncio.to_thread(rig.redis.start)
         yield
+    finally:
+        rig.redis.kill()
         file.write_bytes(whole)  # from the copy of a replica
         await asyncio.to_thread(rig.redis.start)
-    finally:
         rig.redis.options = ()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.real.process import POLL_SECONDS, ServerFailedError, ServerProcess, free_port
@@ -154,6 +154,16 @@ class RealKafka:
         refused = [(name, message) for name, code, message, *_ in answers if code != 0]
         if refused:
             raise ServerFailedError(f"topics not created: {refused}")
+
+    def end_of(self, topic: str) -> int:
+        """How many records a topic was ever given."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "nobody"})
+        try:
+            partitions = consumer.list_topics(topic, timeout=REQUEST_SECONDS_MAX).topics[topic].partitions
+            places = [TopicPartition(topic, number) for number in partitions]
+            return sum(consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS_MAX)[1] for place in places)
+        finally:
+            consumer.close()
 
     def _answers(self) -> Callable[[], bool]:
         """A function that tells whether there is a broker now."""
