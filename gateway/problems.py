@@ -93,7 +93,7 @@ ERRORS: Final[dict[type[Exception], tuple[Fault, str]]] = {
     StorageUnavailableError: (Fault.STORAGE_UNAVAILABLE, "The storage did not answer. Try again."),
     StorageRefusedError: (Fault.STORAGE_UNAVAILABLE, "The storage takes no writes just now. Try again."),
     StorageUnsafeError: (Fault.STORAGE_UNAVAILABLE, "The storage is not safe to use just now; operators have to act."),
-    DamagedLogError: (Fault.INTERNAL_ERROR, "What is stored is damaged; operators have to look at it."),
+    DamagedLogError: (Fault.STORAGE_UNAVAILABLE, "What is stored is damaged; operators have to look at it."),
     SnapshotUnreadableError: (Fault.INTERNAL_ERROR, "What is stored cannot be read by this version."),
     ActorError: (Fault.STORAGE_UNAVAILABLE, "The ledger did not answer. Try again with the same Idempotency-Key."),
     StorageError: (Fault.STORAGE_UNAVAILABLE, "The storage failed. Try again with the same Idempotency-Key."),
@@ -118,6 +118,8 @@ def problem(exchange: Exchange, error: Exception) -> Reply:
     told = told_of(error)
     if told.code is Fault.INTERNAL_ERROR:
         _logger.error("%s %s failed", exchange.method, exchange.call, exc_info=error)
+    elif isinstance(error, DamagedLogError):
+        _logger.critical("%s %s: %s", exchange.method, exchange.call, error)
     elif not isinstance(error, ProblemError | HTTPException):
         _logger.warning("%s %s: %s: %s", exchange.method, exchange.call, type(error).__name__, error)
     return _problem(exchange, told)

@@ -57,9 +57,12 @@ async def run_shards(settings: Settings) -> int:
     log = await open_log(settings)
     partitions = log.partitions
     await log.close()
+    known: list[str] = []
     while not stop.is_set():
         addresses = await cluster.start_shards(settings.actors(), settings.policy(), settings.storage(), partitions)
-        _logger.info("shards listen at %s", ", ".join(addresses))
+        if addresses != known:
+            _logger.info("shards listen at %s", ", ".join(addresses))
+        known = addresses
         await _rest(stop)
     return 0
 

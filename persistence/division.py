@@ -113,6 +113,7 @@ class _Division:
             ours.close()
             process.join(END_SECONDS_MAX)
             process.kill()
+            process.join()
 
     async def _share(self, process: Connection) -> Share:
         """What one partition came to; on the way there, how far it is."""

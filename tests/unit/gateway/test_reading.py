@@ -105,7 +105,7 @@ class Damaged(MemoryLog):
         return list(records[2:])
 
 
-async def test_a_damaged_history_is_told_as_a_defect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_damaged_history_is_refused_and_told_to_operators(caplog: pytest.LogCaptureFixture) -> None:
     async with opened(log=Damaged()) as house:
         await house.issue()
         await house.hold()
@@ -115,5 +115,6 @@ async def test_a_damaged_history_is_told_as_a_defect(caplog: pytest.LogCaptureFi
             await state_at(house.log, CODE, house.clock.now)
         response = await house.get(f"/certificates/{CODE}?asOf=2026-11-23T07:00:00.500Z")
 
-    assert (response.status, response.code) == (500, "InternalError")
+    assert (response.status, response.code) == (503, "StorageUnavailable")
+    assert "CRITICAL" in {record.levelname for record in caplog.records}
     assert "damaged" in response.body["detail"]
