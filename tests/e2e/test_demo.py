@@ -32,7 +32,7 @@ def checks_that_held(output: str) -> int:
 
 
 def test_the_demo_runs_where_the_usual_ports_are_taken_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = stack_environment(tmp_path, {})
+    environment = stack_environment(tmp_path, {}, measured=True)
     for name in ("HTTP_PORT", "DASHBOARD_PORT"):
         del environment[f"GIFT_LEDGER_{name}"]
     with ExitStack() as taken:

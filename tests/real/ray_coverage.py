@@ -12,7 +12,7 @@ from typing import Final
 
 import coverage
 
-SAVE_SECONDS: Final = 0.25
+SAVE_SECONDS: Final = 1.0
 WORKER: Final = "default_worker.py"
 """Ray's program for workers, actors included."""
 

@@ -88,7 +88,7 @@ class RoleStack:
         self._ray_port = free_port()
         self._ray_folder = tempfile.TemporaryDirectory(prefix="gl-ray-")  # sockets need a short path
         own = {"RAY_ADDRESS": f"127.0.0.1:{self._ray_port}", "CHANNEL": "tcp", "CHANNEL_HOST": "auto", **settings}
-        self.environment = stack_environment(self.data_dir, own) | {
+        self.environment = stack_environment(self.data_dir, own, measured=True) | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",

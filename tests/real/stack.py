@@ -39,16 +39,20 @@ RAYLET: Final = "raylet/raylet"
 
 MARK: Final = "GIFT_LEDGER_DATA_DIR"
 """Every process of a stack inherits this variable, and no two stacks have the same value of it."""
+COVERAGE: Final = "COVERAGE_PROCESS"
+"""Variables whose names begin so have a Python program measured."""
 
 
-def stack_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def stack_environment(data_dir: Path, settings: Mapping[str, str], *, measured: bool = False) -> dict[str, str]:
     """The environment of a stack: that of the tests, without what is set there for another one.
 
     Args:
         data_dir: Its data folder.
         settings: By name, without the prefix: `{"SHARDS": "3"}`.
+        measured: Whether its processes belong to the coverage, where that is taken: they are half as fast then.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIFT_LEDGER_", "RAY_"))}
+    foreign = ("GIFT_LEDGER_", "RAY_") if measured else ("GIFT_LEDGER_", "RAY_", COVERAGE)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     # a dashboard for which any port will do finds one long before it listens there, and Ray takes many meanwhile
     ports = {"HTTP_PORT": "0", "DASHBOARD_PORT": str(free_port())}
     # two shards, so that orders and their certificates live in different ones
@@ -102,11 +106,12 @@ class RunningStack:
     Args:
         directory: Where its data folder and its output are.
         settings: By name, without the prefix.
+        measured: Whether its processes belong to the coverage.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, *, measured: bool = False) -> None:
         self.data_dir = directory / "data"
-        self.environment = stack_environment(self.data_dir, settings or {})
+        self.environment = stack_environment(self.data_dir, settings or {}, measured=measured)
         self._process = ServerProcess(["setsid", PROGRAM, "up"], directory, self.environment)
 
     @property

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The run's stack, with everything embedded: for tests that leave it as well as they found it."""
-    yield from running(RunningStack(tmp_path_factory.mktemp("stack")))
+    yield from running(RunningStack(tmp_path_factory.mktemp("stack"), measured=True))
