@@ -80,6 +80,7 @@ RECOVERY: Final = (
     Bound("persistence.fence.ENTRIES_AT_ONCE", "the others follow with the next command", unit="publications"),
     Bound("gift_ledger.recovery.copy.TIMEOUT_SECONDS", "the command fails, and says so"),
     Bound("gift_ledger.recovery.restore.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
+    Bound("gift_ledger.recovery.restore.KAFKA_SECONDS_MAX", "the restore is broken off, and says so"),
     Bound("gateway.offsets.ANSWER_SECONDS_MAX", "the command fails, and says so"),
     Bound("gateway.offsets.AGAIN_SECONDS", "a pause"),
     Bound("gateway.reconciliation.ENTITIES_AT_ONCE", "the topics are read once more for the others", unit="entities"),

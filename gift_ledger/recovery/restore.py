@@ -1,14 +1,16 @@
 """Puts a backup back into an empty place, and compares it with what subscribers know before anybody may open it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from gateway.bridge_settings import BridgeSettings
-from gateway.offsets import read_again, read_so_far
+from gateway.offsets import AGAIN_SECONDS, TopicsError, read_again, read_so_far
 from gateway.reconciliation import ReconciliationReport, reconcile
 from gift_ledger.embedded.folder import locked
 from gift_ledger.embedded.valkey import EmbeddedValkey
@@ -28,6 +30,11 @@ CONNECTIONS_MAX: Final = 2
 COPYING: Final = "copying"
 COMPARING: Final = "comparing"
 
+KAFKA_SECONDS_MAX: Final = 60.0
+"""How long a restore that has begun bears with a Kafka that does not answer: one that is broken off begins anew."""
+
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
 OnStep = Callable[[str, int, int | None], None]
 """Is told what is done, how much of it, and of how much if that is known."""
 
@@ -84,12 +91,30 @@ async def _restore(
     keys = await copy_keys(source, target, manifest.prefix, lambda done: on_step(COPYING, done, None))
     report = None
     if bridge is not None:
-        await read_again(bridge, manifest.inbox or _beginning(await read_so_far(bridge)))
+        offsets = manifest.inbox or _beginning(await _patiently(lambda: read_so_far(bridge)))
+        await _patiently(lambda: read_again(bridge, offsets))
         log = RedisLog(target, partitions=manifest.partitions, prefix=manifest.prefix)
-        report = await reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total))
+        report = await _patiently(lambda: reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total)))
         await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
     await open_copy(source, target, manifest.prefix, keys)
     return Restored(manifest=manifest, keys=keys, secrets=secrets, reconciliation=report)
+
+
+async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
+    """Do something that needs Kafka, and can be done twice, until Kafka has answered.
+
+    Raises:
+        TopicsError: it has not for too long.
+    """
+    deadline = asyncio.get_running_loop().time() + KAFKA_SECONDS_MAX
+    while True:
+        try:
+            return await step()
+        except TopicsError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            _logger.warning("%s It is tried again.", error)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 @asynccontextmanager

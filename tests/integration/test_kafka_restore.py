@@ -10,10 +10,13 @@ from msgspec.structs import replace
 
 from actors.host import wall_clock
 from gateway.offsets import TopicsError, read_again, read_so_far
+from gateway.reconciliation import ReconciliationReport, reconcile
 from gateway.relay import OutboxRelay
+from gift_ledger.recovery import restore as module
 from gift_ledger.recovery.backup import backup
 from gift_ledger.recovery.restore import COMPARING, COPYING, restore
 from gift_ledger.settings import Settings
+from persistence.errors import StorageUnsafeError
 from persistence.redis_client import connect
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
@@ -23,9 +26,10 @@ from tests.integration.kafka_stage import is_empty, make_topics, publish, read_t
 from tests.real.process import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from gateway.bridge_settings import BridgeSettings
     from tests.real.kafka import RealKafka
     from tests.real.redis import RealServer
 
@@ -147,6 +151,63 @@ async def test_a_restore_begins_only_when_kafka_answers(
         settings.topic_states: dict.fromkeys(range(3), 0),
         settings.topic_transactions: dict.fromkeys(range(3), 0),
     }
+
+
+@pytest.fixture
+def kafka_away(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why Kafka does not answer when the ledger is compared with it, each time that it does not."""
+    reasons: list[str] = []
+
+    async def compared(
+        log: RedisLog, settings: BridgeSettings, on_progress: Callable[[int, int], None]
+    ) -> ReconciliationReport:
+        if reasons:
+            raise TopicsError(reasons.pop())
+        return await reconcile(log, settings, on_progress)
+
+    monkeypatch.setattr(module, "reconcile", compared)
+    return reasons
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
+async def test_a_restore_that_has_begun_bears_with_a_kafka_that_is_away_for_a_while(
+    settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path, kafka_away: list[str]
+) -> None:
+    file = tmp_path / "monday.backup"
+    await Writer(log).sell("SO-1", USED)
+    await published(log, settings)
+    await backup(settings, file, lambda _: None)
+    kafka_away += ["no answer", "no answer"]
+
+    restored = await restore(replace(settings, redis_url=own_redis.url), file, None, lambda *_: None, compare=True)
+
+    assert restored.reconciliation is not None
+    assert restored.reconciliation.in_order
+    assert kafka_away == []
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
+async def test_a_restore_is_broken_off_if_kafka_stays_away_and_the_ledger_stays_closed(
+    settings: Settings,
+    log: RedisLog,
+    own_redis: RealServer,
+    tmp_path: Path,
+    kafka_away: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, target = tmp_path / "monday.backup", replace(settings, redis_url=own_redis.url)
+    await Writer(log).sell("SO-1", USED)
+    await backup(settings, file, lambda _: None)
+    monkeypatch.setattr(module, "KAFKA_SECONDS_MAX", 0.0)
+    kafka_away += ["no answer"]
+
+    with pytest.raises(TopicsError, match="no answer"):
+        await restore(target, file, None, lambda *_: None, compare=True)
+
+    with pytest.raises(StorageUnsafeError, match="broken off"):
+        await RedisLog.open(target.storage())
 
 
 @pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
