@@ -69,19 +69,17 @@ async def copy_keys(source: Client, target: Client, prefix: str, on_progress: Ca
     return done
 
 
-async def open_copy(source: Client, target: Client, prefix: str, keys: int) -> None:
-    """Let the service open the copy, which is whole now.
+async def require_ours(target: Client, prefix: str, keys: int) -> None:
+    """See that nobody has written to the copy but us.
 
     Args:
-        source: the original.
         target: the copy.
-        prefix: of both.
+        prefix: of its keys.
         keys: how many :func:`copy_keys` has copied.
 
     Raises:
         TargetInUseError: there are more: a part of the service runs on the server, and has written; it stays closed.
     """
-    meta = meta_key(prefix)
     found = 0
     async for page in _keys(target, prefix):
         found += len(page)
@@ -90,6 +88,15 @@ async def open_copy(source: Client, target: Client, prefix: str, keys: int) -> N
             f"somebody has written under {prefix!r} while the backup was put back: stop all parts of the service, "
             "delete its keys, and restore once more."
         )
+
+
+async def open_copy(source: Client, target: Client, prefix: str) -> None:
+    """Let the service open the copy, which is whole now.
+
+    Raises:
+        StorageError: a server failed; it may be open.
+    """
+    meta = meta_key(prefix)
     fields: Mapping[bytes, bytes] = await answered(source.execute_command("HGETALL", meta))
     async with target.pipeline(transaction=True) as pipeline:
         for field, value in fields.items():

@@ -18,7 +18,7 @@ from gift_ledger.recovery.copy import TIMEOUT_SECONDS, Copy, opened
 from gift_ledger.settings import Settings
 from persistence.archive import Manifest
 from persistence.checks import require_safe
-from persistence.copying import claim, copy_keys, open_copy
+from persistence.copying import claim, copy_keys, open_copy, require_ours
 from persistence.errors import StorageUnsafeError
 from persistence.fence import shut
 from persistence.redis_client import Client, connect
@@ -89,14 +89,15 @@ async def _restore(
     manifest = copy.manifest
     await claim(target, manifest.prefix)
     keys = await copy_keys(source, target, manifest.prefix, lambda done: on_step(COPYING, done, None))
-    report = None
+    log, report = RedisLog(target, partitions=manifest.partitions, prefix=manifest.prefix), None
     if bridge is not None:
         offsets = manifest.inbox or _beginning(await _patiently(lambda: read_so_far(bridge)))
         await _patiently(lambda: read_again(bridge, offsets))
-        log = RedisLog(target, partitions=manifest.partitions, prefix=manifest.prefix)
         report = await _patiently(lambda: reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total)))
+    await require_ours(target, manifest.prefix, keys)
+    if report is not None:
         await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
-    await open_copy(source, target, manifest.prefix, keys)
+    await open_copy(source, target, manifest.prefix)
     return Restored(manifest=manifest, keys=keys, secrets=secrets, reconciliation=report)
 
 

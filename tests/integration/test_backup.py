@@ -16,7 +16,7 @@ from gift_ledger.recovery.copy import opened
 from gift_ledger.recovery.restore import restore
 from gift_ledger.settings import Settings
 from persistence.archive import ArchiveError, _manifest
-from persistence.copying import MEMBERS_AT_ONCE, TargetInUseError, claim, copy_keys, open_copy
+from persistence.copying import MEMBERS_AT_ONCE, TargetInUseError, claim, copy_keys, open_copy, require_ours
 from persistence.errors import StorageError, StorageRefusedError, StorageUnsafeError
 from persistence.log import AttemptsChange, Batch, Outcome
 from persistence.redis_client import Client, connect
@@ -279,7 +279,8 @@ async def test_nobody_opens_a_ledger_that_is_only_half_there(
     with pytest.raises(TargetInUseError):
         await claim(target, "gl")
 
-    await open_copy(source, target, "gl", keys)
+    await require_ours(target, "gl", keys)
+    await open_copy(source, target, "gl")
 
     assert (await proof(storage)).findings == ()
 
@@ -294,7 +295,7 @@ async def test_a_service_that_writes_meanwhile_is_noticed(
     await Writer(running).sell("SO-NEW", "GC-NEW-00001")
 
     with pytest.raises(TargetInUseError, match="somebody has written"):
-        await open_copy(source, target, "gl", keys)
+        await require_ours(target, "gl", keys)
 
     with pytest.raises(StorageUnsafeError, match="closed"):
         await RedisLog.open(StorageSettings(redis_url=own_redis.url))

@@ -132,6 +132,33 @@ async def test_what_subscribers_know_more_of_is_shut_and_nothing_is_rewound(
 
 @pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
 @pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
+async def test_what_was_sold_after_the_backup_may_lie_where_that_has_nothing(
+    settings: Settings, own_redis: RealServer, tmp_path: Path
+) -> None:
+    """One of few certificates: most partitions are empty."""
+    few = replace(settings, partitions=32, redis_prefix="few")
+    log = await RedisLog.open(few.storage())
+    writer = Writer(log)
+    await writer.sell("SO-1", USED)
+    await published(log, few)
+    await backup(few, tmp_path / "monday.backup", lambda _: None)
+    await writer.sell("SO-2", SOLD_LATER)
+    await published(log, few)
+    await log.close()
+    target = replace(few, redis_url=own_redis.url)
+
+    restored = await restore(target, tmp_path / "monday.backup", None, lambda *_: None, compare=True)
+
+    assert restored.reconciliation is not None
+    assert [one.code for one in restored.reconciliation.lost] == [SOLD_LATER]
+    back = await RedisLog.open(target.storage())
+    (loaded,) = await back.load([f"c:{SOLD_LATER}"])
+    await back.close()
+    assert loaded.damage is not None
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
 async def test_a_restore_begins_only_when_kafka_answers(
     settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path
 ) -> None:
