@@ -47,26 +47,64 @@ class Role(StrEnum):
     OPS = "ops"
 
 
-_READ: Final = frozenset({Call.CERTIFICATE, Call.OPERATIONS, Call.ORDER})
-_CAPTURE: Final = frozenset({Call.CAPTURE, Call.CAPTURES})
-_VOID: Final = frozenset({Call.VOID, Call.VOIDS})
-_SELL: Final = frozenset({Call.AUTHORIZE, Call.AUTHORIZATIONS, Call.BALANCE}) | _CAPTURE | _VOID
+class Reach(StrEnum):
+    """What a role may use a call on."""
 
-MAY: Final[dict[Role, frozenset[Call]]] = {
-    Role.STOREFRONT: _SELL,
-    Role.POS: _SELL,
-    Role.PAYMENTS: _READ | _CAPTURE | _VOID,
-    Role.SUPPORT: _READ | _VOID | {Call.BLOCK, Call.UNBLOCK, Call.CVC},
-    Role.OPS: _READ | {Call.METRICS},
+    NO = "no"
+    OWN = "own"
+    """What the same client has authorized or sold."""
+    ALL = "all"
+
+
+class Grant(Struct, frozen=True):
+    """What a role may with a call."""
+
+    reach: Reach
+    cvc_required: bool = False
+    """It learns nothing about a certificate without its CVC."""
+    overrides_block: bool = False
+    """It works on a blocked certificate too."""
+
+
+_NO: Final = Grant(Reach.NO)
+_OWN: Final = Grant(Reach.OWN)
+_ALL: Final = Grant(Reach.ALL)
+_CVC: Final = Grant(Reach.ALL, cvc_required=True)
+_EVEN_BLOCKED: Final = Grant(Reach.ALL, overrides_block=True)
+
+WHO_MAY_WHAT: Final[dict[Call, tuple[Grant, ...]]] = {
+    # the order of the roles: storefront, pos, payments, support, ops
+    Call.AUTHORIZE: (_CVC, _ALL, _NO, _NO, _NO),
+    Call.AUTHORIZATIONS: (_CVC, _ALL, _NO, _NO, _NO),
+    Call.CAPTURE: (_OWN, _OWN, _ALL, _NO, _NO),
+    Call.CAPTURES: (_OWN, _OWN, _ALL, _NO, _NO),
+    Call.VOID: (_OWN, _OWN, _ALL, _EVEN_BLOCKED, _NO),
+    Call.VOIDS: (_OWN, _OWN, _ALL, _EVEN_BLOCKED, _NO),
+    Call.BALANCE: (_CVC, _ALL, _NO, _NO, _NO),
+    Call.BLOCK: (_NO, _NO, _NO, _ALL, _NO),
+    Call.UNBLOCK: (_NO, _NO, _NO, _ALL, _NO),
+    Call.CVC: (_NO, _NO, _NO, _ALL, _NO),
+    Call.CERTIFICATE: (_NO, _NO, _ALL, _ALL, _ALL),
+    Call.OPERATIONS: (_NO, _NO, _ALL, _ALL, _ALL),
+    Call.ORDER: (_NO, _NO, _ALL, _ALL, _ALL),
+    Call.METRICS: (_NO, _NO, _NO, _NO, _ALL),
 }
-"""The whole of the authorization: each role and its calls."""
+"""The whole of the authorization: by it requests are let in, and of it the documentation is made."""
 
-OWN_ONLY: Final = frozenset({Role.STOREFRONT, Role.POS})
-"""Roles that capture and void only what they have authorized themselves."""
-CVC_REQUIRED: Final = frozenset({Role.STOREFRONT})
-"""Roles that learn nothing about a certificate without its CVC."""
-OVERRIDES_BLOCK: Final = frozenset({Role.SUPPORT})
-"""Roles that void on blocked certificates too."""
+_GRANTS: Final = {
+    role: {call: grants[column] for call, grants in WHO_MAY_WHAT.items()} for column, role in enumerate(Role)
+}
+
+
+def grant(role: Role, call: Call) -> Grant:
+    """What a role may with a call."""
+    return _GRANTS[role][call]
+
+
+def roles_of(call: Call) -> list[Role]:
+    """Who may use a call, at least on what is his own."""
+    return [role for role in Role if grant(role, call).reach is not Reach.NO]
+
 
 _encoder: Final = msgspec.msgpack.Encoder()
 
@@ -77,6 +115,8 @@ class Client(Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     channel: str | None
+    key_id: str = ""
+    """Of the key that he has shown."""
 
     def require(self, call: Call) -> None:
         """Let through what the role may do.
@@ -84,22 +124,23 @@ class Client(Struct, frozen=True, kw_only=True):
         Raises:
             ProblemError: 403 ``Forbidden``.
         """
-        if call not in MAY[self.role]:
+        if _GRANTS[self.role][call].reach is Reach.NO:
             raise ProblemError(Refusal.FORBIDDEN, f"The role {self.role} may not use {call}.")
 
-    def origin(self, entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
+    def origin(self, call: Call, entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
         """What the ledger is told about who asks.
 
         The fingerprint, by which a key that is used again for something else is recognised, covers the entity and the
         command as the ledger gets it. So no digit of a CVC goes into it, only its keyed digest: it is stored for a day,
         and four digits are guessed from a plain digest at once.
         """
-        return self.origins()(entity, command, idempotency_key)
+        return self.origins(call)(entity, command, idempotency_key)
 
-    def origins(self) -> Callable[[str, AnyCommand, str | None], Origin]:
+    def origins(self, call: Call) -> Callable[[str, AnyCommand, str | None], Origin]:
         """As :meth:`origin` for many commands: what is the same for all of them is found out once."""
-        name, channel, role = self.name, self.channel, self.role
-        own_only, cvc_required, overrides_block = role in OWN_ONLY, role in CVC_REQUIRED, role in OVERRIDES_BLOCK
+        name, channel, granted = self.name, self.channel, _GRANTS[self.role][call]
+        own_only, cvc_required = granted.reach is Reach.OWN, granted.cvc_required
+        overrides_block = granted.overrides_block
 
         def origin(entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
             key = fingerprint = b""
@@ -127,6 +168,6 @@ def _said(command: AnyCommand) -> tuple[Any, ...]:
 def client_of(key: ClientKey) -> Client | None:
     """The client that a stored key stands for; ``None`` for a role that this version does not know."""
     try:
-        return Client(name=key.client, role=Role(key.role), channel=key.channel)
+        return Client(name=key.client, role=Role(key.role), channel=key.channel, key_id=key.key_id)
     except ValueError:
         return None

@@ -30,7 +30,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
         settings: its bounds.
         fast_lane: whether the hot calls take the short way past Litestar. The answers are the same.
     """
-    keyring = Keyring(services.keys, settings)
+    keyring = Keyring(services.keys, settings, services.clock)
     certificates = Certificates(services, settings, keyring)
     metrics = Metrics()
     services.metrics.register(metrics)

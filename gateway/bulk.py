@@ -90,7 +90,7 @@ class Bulk:
         outcomes: list[Answer | Exception] = list(items)
         asks: list[Ask] = []
         places: list[int] = []
-        command_of, vault, origin_of = COMMANDS[SINGLE[call]], self._vault, client.origins()
+        command_of, vault, origin_of = COMMANDS[SINGLE[call]], self._vault, client.origins(call)
         for place, item in enumerate(items):
             if isinstance(item, ProblemError):
                 continue

@@ -106,7 +106,7 @@ class Certificates:
         """What the ledger is asked."""
         command = COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
         entity = certificate_entity(code)
-        return entity, command, client.origin(entity, command, key)
+        return entity, command, client.origin(call, entity, command, key)
 
     def reply(self, exchange: Exchange, answer: Answer) -> Reply:
         """The response that tells the ledger's answer."""

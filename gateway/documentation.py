@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import page
-from gateway.access import CVC_REQUIRED, MAY, Call
+from gateway.access import Call, Reach, Role, grant, roles_of
 from gateway.faults import Code, FieldError
 from gateway.fields import FIELDS, OF_ONE
 from gateway.operation import JSON_MEDIA, Operation, Outcome
@@ -145,7 +145,7 @@ def openapi() -> dict[str, Any]:
             "headers": _HEADERS,
             "schemas": schemas,
         },
-        "x-roles": {role.value: sorted(call.value for call in calls) for role, calls in MAY.items()},
+        "x-roles": {role.value: sorted(call.value for call in Call if role in roles_of(call)) for role in Role},
         "x-problems": {
             code.value: {"status": kind.status, "title": kind.title, "advice": kind.advice}
             for code, kind in KINDS.items()
@@ -173,19 +173,26 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "parameters": parameters,
         "responses": _responses(operation),
-    }
-    if operation.call is None:
-        described["security"] = []
-    else:
-        described["x-roles"] = [role.value for role, calls in MAY.items() if operation.call in calls]
-    if operation.call in {Call.AUTHORIZE, Call.AUTHORIZATIONS, Call.BALANCE}:
-        described["x-cvc-required"] = sorted(role.value for role in CVC_REQUIRED)
+    } | _who(operation.call)
     if operation.body is not None:
         content: dict[str, Any] = {"schema": _schema(operation.body)}
         content["examples"] = {name: {"value": body} for name, body in operation.requests.items()}
         required = operation.call not in {Call.BALANCE, Call.CVC}
         described["requestBody"] = {"required": required, "content": {JSON_MEDIA: content}}
     return described
+
+
+def _who(call: Call | None) -> dict[str, Any]:
+    """Who may use the call, and on what terms; of these only those that somebody has to keep."""
+    if call is None:
+        return {"security": []}
+    grants = {role.value: grant(role, call) for role in roles_of(call)}
+    terms = {
+        "x-own-only": [role for role, given in grants.items() if given.reach is Reach.OWN],
+        "x-cvc-required": [role for role, given in grants.items() if given.cvc_required],
+        "x-overrides-block": [role for role, given in grants.items() if given.overrides_block],
+    }
+    return {"x-roles": list(grants), **{name: roles for name, roles in terms.items() if roles}}
 
 
 def _operation_id(operation: Operation) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from asyncio import TimerHandle
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Final, Self
@@ -10,8 +12,9 @@ from gateway.access import Client, client_of
 from gateway.faults import Fault, ProblemError
 from gateway.services import Component, Condition
 from gateway.settings import GatewaySettings
+from ledger.money import SECOND_MS
 from persistence.errors import StorageError
-from persistence.keys import KeyStore
+from persistence.keys import ClientKey, KeyStore
 
 SCHEME: Final = b"bearer "
 CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
@@ -19,6 +22,9 @@ RECENT_MAX: Final = 10_000
 """Headers whose clients are known without hashing the key again, until the keys are read again."""
 _KEY_BYTES_MAX: Final = 256
 """Of what may be a key: ours are far shorter, and hashing more would cost time for nothing."""
+
+USED_SECONDS: Final = 60.0
+"""Between two notes of which keys were used: each is a write that the server syncs."""
 
 _logger = logging.getLogger(__name__)
 
@@ -28,15 +34,29 @@ class Keyring:
 
     An owned task reads the keys again every ``keys_refresh_seconds``, so that a revoked key ends. An unknown key has
     them read at once, since it may be new, but all unknown keys together no more often than
-    ``keys_refresh_seconds_min``. Keys that could not be read for ``keys_stale_seconds_max`` are forgotten: 503 rather
-    than a revoked key that works.
+    ``keys_refresh_seconds_min``.
+
+    What stands in the dictionary may be used, so nobody looks at a clock on the way of a request: a timer takes a key
+    out when it expires. It takes them all out when ``keys_stale_seconds_max`` have gone since the last reading that
+    succeeded began: 503 rather than a revoked key that works.
+
+    Args:
+        store: where the keys are.
+        settings: how often they are read.
+        clock: milliseconds since the epoch, by which keys expire.
     """
 
-    def __init__(self, store: KeyStore, settings: GatewaySettings) -> None:
+    def __init__(self, store: KeyStore, settings: GatewaySettings, clock: Callable[[], int]) -> None:
         self._store = store
         self._settings = settings
+        self._clock = clock
         self._clients: dict[bytes, Client] = {}
+        self._ends: dict[bytes, int] = {}
         self._recent: dict[bytes, Client] = {}
+        self._used: dict[str, int] = {}
+        self._told_at = float("-inf")
+        self._telling: asyncio.Task[None] | None = None
+        self._timer: TimerHandle | None = None
         self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried_at = float("-inf")
@@ -52,7 +72,9 @@ class Keyring:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [task for task in (self._task, self._reading) if task is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [task for task in (self._task, self._reading, self._telling) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -65,7 +87,7 @@ class Keyring:
         if client is None and authorization[:7].lower() == SCHEME and len(authorization) <= _KEY_BYTES_MAX:
             client = self._clients.get(sha256(authorization[7:].strip()).digest())
             if client is not None and len(self._recent) < RECENT_MAX:
-                self._recent[authorization] = client
+                self._recent[authorization] = client  # which tells, too, who was here since the keys were read
         return client
 
     async def client(self, authorization: bytes | None) -> Client:
@@ -89,7 +111,7 @@ class Keyring:
                 return client
         if not self._trusted():
             raise ProblemError(Fault.STORAGE_UNAVAILABLE, "API keys cannot be checked just now; nothing happened.")
-        raise _unauthenticated("The key is unknown or revoked.")
+        raise _unauthenticated("The key is unknown, revoked or expired.")
 
     @property
     def component(self) -> Component:
@@ -103,11 +125,13 @@ class Keyring:
         return Component(status=Condition.OK)
 
     def _trusted(self) -> bool:
-        return asyncio.get_running_loop().time() - self._read_at <= self._settings.keys_stale_seconds_max
+        return asyncio.get_running_loop().time() - self._read_at < self._settings.keys_stale_seconds_max
 
     async def _keep_fresh(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._settings.keys_refresh_seconds)
+            # from one beginning to the next: how long a reading takes adds nothing to how old the keys become
+            await asyncio.sleep(self._tried_at + self._settings.keys_refresh_seconds - loop.time())
             await self._refresh()
 
     async def _refresh(self) -> None:
@@ -123,6 +147,7 @@ class Keyring:
         self._reading = None
 
     async def _read(self) -> None:
+        began_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._settings.keys_refresh_seconds):
                 keys = await self._store.all()
@@ -130,19 +155,74 @@ class Keyring:
             if not self._failure:
                 _logger.warning("API keys cannot be read: %s: %s", type(error).__name__, error)
             self._failure = type(error).__name__
-            if not self._trusted():
-                self._clients = {}
-                self._recent = {}
+            self._look_for_ends()
             return
-        clients: dict[bytes, Client] = {}
-        for key in keys:
-            client = client_of(key) if key.revoked_at is None else None
-            if client is not None:
-                clients[bytes.fromhex(key.key_hash)] = client
-        self._clients = clients
-        self._recent = {}
-        self._read_at = asyncio.get_running_loop().time()
+        self._note_used()
+        self._take(keys)
+        self._read_at = began_at  # what was done since may be missing in the answer
         self._failure = ""
+        self._look_for_ends()
+        self._tell_used()
+
+    def _take(self, keys: Sequence[ClientKey]) -> None:
+        now = self._clock()
+        self._clients, self._ends = {}, {}
+        for key in keys:
+            client = None if key.ended(now) else client_of(key)
+            if client is None:
+                continue
+            digest = bytes.fromhex(key.key_hash)
+            self._clients[digest] = client
+            if key.expires_at is not None:
+                self._ends[digest] = key.expires_at
+
+    def _look_for_ends(self) -> None:
+        """Take out what may not be used any more, and look again when the next one ends."""
+        now = self._clock()
+        ended = [digest for digest, end in self._ends.items() if end <= now]
+        if not self._trusted():
+            ended = list(self._clients)
+        if ended:
+            self._note_used()
+            for digest in ended:
+                self._clients.pop(digest)
+                self._ends.pop(digest, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._clients:
+            loop = asyncio.get_running_loop()
+            stale_at = self._read_at + self._settings.keys_stale_seconds_max
+            ends_at = min((loop.time() + (end - now) / SECOND_MS for end in self._ends.values()), default=stale_at)
+            self._timer = loop.call_at(min(stale_at, ends_at), self._look_for_ends)
+
+    # --- which keys are used -----------------------------------------------------------------------------------------
+
+    def _note_used(self) -> None:
+        """Note whose keys were here since the last time, and forget their headers."""
+        now = self._clock()
+        self._used.update((client.key_id, now) for client in self._recent.values() if client.key_id)
+        self._recent = {}
+
+    def _tell_used(self) -> None:
+        """Have written down which keys were used, unless that is under way or was done just now."""
+        now = asyncio.get_running_loop().time()
+        if self._used and self._telling is None and now - self._told_at >= USED_SECONDS:
+            used, self._used = self._used, {}
+            self._telling = asyncio.create_task(self._tell(used), name="keyring: last used")
+            self._telling.add_done_callback(self._told)
+
+    def _told(self, _task: asyncio.Task[None]) -> None:
+        self._telling = None
+
+    async def _tell(self, used: Mapping[str, int]) -> None:
+        try:
+            async with asyncio.timeout(self._settings.keys_refresh_seconds):
+                await self._store.note_used(used)
+        except (StorageError, TimeoutError):
+            self._used = {**used, **self._used}  # told after the next reading
+        else:
+            self._told_at = asyncio.get_running_loop().time()
 
 
 def _unauthenticated(detail: str) -> ProblemError:

@@ -16,6 +16,11 @@ _CODE: Final = re.compile(r"`([^`]+)`")
 _PROBLEM: Final = "application/problem+json"
 _ANYWHERE: Final = frozenset({"NotFound", "MethodNotAllowed"})
 _BASE: Final = "http://127.0.0.1:8080"
+_TERMS: Final = {
+    "x-own-only": "what is its own",
+    "x-cvc-required": "CVC required",
+    "x-overrides-block": "blocked ones too",
+}
 
 
 def security_policy() -> str:
@@ -117,10 +122,7 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         _text(operation["description"]),
     ]
     if "x-roles" in operation:
-        strict = operation.get("x-cvc-required", ())
-        roles = ", ".join(
-            f"<code>{escape(role)}</code>{' (CVC required)' if role in strict else ''}" for role in operation["x-roles"]
-        )
+        roles = ", ".join(f"<code>{escape(role)}</code>{_terms(operation, role)}" for role in operation["x-roles"])
         parts.append(f'<p class="who">For {roles}.</p>')
     else:
         parts.append('<p class="who">Needs no key.</p>')
@@ -138,6 +140,12 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
     for status, response in operation["responses"].items():
         parts.append(_response(document, status, response))
     return "".join(parts) + "</section>"
+
+
+def _terms(operation: dict[str, Any], role: str) -> str:
+    """On what terms a role may use the call, in brackets; empty if on none."""
+    told = [words for name, words in _TERMS.items() if role in operation.get(name, ())]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _parameters(document: dict[str, Any], operation: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.access import Client
+from gateway.access import Call, Client
 from gateway.certificates import OK, certificate_code
 from gateway.exchange import Exchange
 from gateway.faults import ProblemError, invalid
@@ -80,7 +80,7 @@ class Reads:
         size = LIMIT_DEFAULT if limit is None else whole_number("limit", limit, 1, LIMIT_MAX)
         entity = certificate_entity(code)
         async with asyncio.timeout(self._settings.deadline_seconds):
-            answer = await self._ask(client, entity)
+            answer = await self._ask(exchange, client, entity)
             if answer.refused is not None:
                 return refused(exchange, answer.refused)
             stored = await self._services.log.history(entity, first, size + 1)
@@ -95,13 +95,14 @@ class Reads:
 
     async def _look(self, exchange: Exchange, client: Client, entity: str) -> Reply:
         async with asyncio.timeout(self._settings.deadline_seconds):
-            answer = await self._ask(client, entity)
+            answer = await self._ask(exchange, client, entity)
         if answer.refused is not None:
             return refused(exchange, answer.refused)
         return _tagged(exchange, answer.version, answer.body)
 
-    async def _ask(self, client: Client, entity: str) -> Answer:
-        return await self._services.ledger.ask(entity, Look(), client.origin(entity, Look(), None))
+    async def _ask(self, exchange: Exchange, client: Client, entity: str) -> Answer:
+        origin = client.origin(Call(exchange.call), entity, Look(), None)
+        return await self._services.ledger.ask(entity, Look(), origin)
 
 
 async def state_at(log: Log, code: str, at: int) -> Certificate:

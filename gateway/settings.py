@@ -33,11 +33,12 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     drain_seconds: float = 5.0
     """How long requests under way may take to finish when the gateway stops."""
     keys_refresh_seconds: float = 2.0
-    """How often the API keys are read again; a revocation acts within this and the time of one read."""
+    """How often the API keys are read again, from one beginning to the next, and how long a reading may take."""
     keys_refresh_seconds_min: float = 0.5
     """An unknown key has the keys read at once, but not more often than this."""
-    keys_stale_seconds_max: float = 30.0
-    """Keys that could not be read again for so long are no longer trusted: 503 for everybody."""
+    keys_stale_seconds_max: float = 5.0
+    """Keys are trusted for so long since the last reading that succeeded began; then 503 for everybody. So a revoked
+    key works no longer than this on any gateway, whatever happens to it. Two readings fit in, one of them lost."""
     health_seconds: float = 2.0
     """How long a health probe may take."""
     health_cache_seconds: float = 0.5

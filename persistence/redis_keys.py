@@ -17,7 +17,9 @@ key                        type    holds
 ``gl:attempts:CODE``       string  CVC attempts of a code, with an expiry
 ``gl:idem:YYYYMMDD``       hash    outcomes of idempotency keys that were written on that day (UTC), with an expiry
 ``gl:keys``                hash    API keys by id (:mod:`persistence.keys`)
-``gl:keys:revoked``        hash    when which of them was revoked
+``gl:keys:revoked``        hash    since when which of them is refused
+``gl:keys:ends``           hash    when which of them is to end; such an end stands among the revoked ones too
+``gl:keys:used``           zset    by the time (ms) when each was used last, as far as that was noted
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and

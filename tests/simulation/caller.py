@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
-from gateway.access import Client
+from gateway.access import Call, Client
 from ledger.answers import Answer
-from ledger.commands import AnyCommand, Inquire, Look, Origin, Sell
+from ledger.commands import (
+    AnyCommand,
+    Authorize,
+    Block,
+    Capture,
+    Inquire,
+    Look,
+    Origin,
+    ReissueCvc,
+    Sell,
+    Unblock,
+    Void,
+)
 from ledger.refusals import Refusal
 from tests.simulation.loop import OUTSIDE
 from tests.simulation.weather import Chance
@@ -25,6 +37,19 @@ PATIENCE_SECONDS = 4.0
 """After this a caller gives up on a gateway."""
 LATER_SECONDS = 0.02
 """How much later he asks a second time, as a rule, if he does so before he has his answer."""
+
+CALLS = {
+    Sell: Call.AUTHORIZE,
+    Authorize: Call.AUTHORIZE,
+    Capture: Call.CAPTURE,
+    Void: Call.VOID,
+    Inquire: Call.BALANCE,
+    Block: Call.BLOCK,
+    Unblock: Call.UNBLOCK,
+    ReissueCvc: Call.CVC,
+    Look: Call.CERTIFICATE,
+}
+"""By which call a command comes to the ledger."""
 
 Outcome = Answer | ActorError
 
@@ -105,7 +130,8 @@ class Caller:
 
     async def call(self, entity: str, command: AnyCommand) -> Answer | None:
         """Ask until there is an answer; `None`: he has given up, and does not know what came of it."""
-        called = Called(self.name, entity, command, self._client.origin(entity, command, self._key(command)))
+        origin = self._client.origin(CALLS[type(command)], entity, command, self._key(command))
+        called = Called(self.name, entity, command, origin)
         self.history.append(called)
         pause = 0.1
         while True:

@@ -259,7 +259,9 @@ class House:
         return text.partition("CVC: ")[2][:4]
 
 
-def client_key(client: str, role: str | None = None, revoked_at: int | None = None) -> ClientKey:
+def client_key(
+    client: str, role: str | None = None, revoked_at: int | None = None, expires_at: int | None = None
+) -> ClientKey:
     """Return a stored key whose text is the client's name."""
     return ClientKey(
         key_id=client,
@@ -269,6 +271,7 @@ def client_key(client: str, role: str | None = None, revoked_at: int | None = No
         channel={"storefront": "OnlineStore", "pos": "Store"}.get(role or client),
         created_at=0,
         revoked_at=revoked_at,
+        expires_at=expires_at,
     )
 
 

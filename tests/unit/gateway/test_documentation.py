@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
-from gateway.access import MAY
+from gateway.access import Reach, Role, grant
 from gateway.documentation import openapi
 from gateway.front import Front
 from gateway.operations import OPERATIONS
@@ -129,8 +129,16 @@ def test_roles_and_security_are_those_of_the_code() -> None:
         told = DOCUMENT["paths"][operation.path][operation.method.lower()]
         if operation.call is None:
             assert told["security"] == []
-        else:
-            assert told["x-roles"] == [role.value for role, calls in MAY.items() if operation.call in calls]
+            assert "x-roles" not in told
+            continue
+        grants = {role.value: grant(role, operation.call) for role in Role}
+        for name, holds in {
+            "x-roles": [role for role, given in grants.items() if given.reach is not Reach.NO],
+            "x-own-only": [role for role, given in grants.items() if given.reach is Reach.OWN],
+            "x-cvc-required": [role for role, given in grants.items() if given.cvc_required],
+            "x-overrides-block": [role for role, given in grants.items() if given.overrides_block],
+        }.items():
+            assert told.get(name, []) == holds
 
 
 def test_every_problem_is_given_by_some_call_or_is_of_no_call() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.access import Client, Role
+from gateway.access import Call, Client, Role
 from ledger.commands import AnyCommand, Block, Capture, Inquire, Unblock, Void
 from tests.unit.gateway.house import CODE, ORDER, House, Response
 
@@ -141,7 +141,7 @@ def test_a_field_that_a_later_release_adds_leaves_repeats_what_they_are() -> Non
     client = Client(name="till", role=Role.POS, channel=None)
 
     def fingerprint(command: Capture) -> bytes:
-        return client.origin("c:X", command, "k-1").fingerprint
+        return client.origin(Call.CAPTURE, "c:X", command, "k-1").fingerprint
 
     for amount, final in ((None, True), (5, True), (None, False), (5, False)):
         assert fingerprint(LaterCapture("au", amount, final)) == fingerprint(Capture("au", amount, final))
@@ -155,6 +155,6 @@ def test_what_is_asked_makes_the_fingerprint() -> None:
         Void("au"), Void("au", 5), Block("x"), Unblock("x"), Inquire(), Inquire(b"digest"),
     ]  # fmt: skip
 
-    fingerprints = {client.origin("c:X", command, "k-1").fingerprint for command in asked}
+    fingerprints = {client.origin(Call.CAPTURE, "c:X", command, "k-1").fingerprint for command in asked}
 
     assert len(fingerprints) == len(asked)
