@@ -2,7 +2,7 @@
 
 import sys
 
-from gateway.access import Grant, Reach, Role, grant
+from gateway.access import Grant, Role, grant
 from gateway.operations import OPERATIONS
 
 
@@ -20,8 +20,6 @@ def table() -> str:
 
 
 def _cell(given: Grant) -> str:
-    if given.reach is Reach.NO:
-        return "–"
     terms = (("CVC required", given.cvc_required), ("blocked ones too", given.overrides_block))
     return ", ".join([given.reach.value, *(words for words, holds in terms if holds)])
 

@@ -95,7 +95,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_idle_seconds: Annotated[Seconds, about(_HTTP, "A connection without requests is closed after this.")] = 75.0
     http_drain_seconds: Annotated[Seconds, about(_HTTP, "Time for requests under way when the gateway stops.")] = 5.0
     keys_refresh_seconds: Annotated[
-        float, about(_HTTP, "How often API keys are read: how soon a revoked one is refused.", ge=0.1, le=30.0)
+        float,
+        about(
+            _HTTP,
+            "How often API keys are read. A revoked one works 5 s at most, or twice this and 1 s if that is longer.",
+            ge=0.1,
+            le=30.0,
+        ),
     ] = 2.0
 
     redis_url: Annotated[
@@ -320,6 +326,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             idle_seconds=self.http_idle_seconds,
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
+            keys_stale_seconds_max=max(5.0, 2 * self.keys_refresh_seconds + 1.0),  # room for a reading that is lost
         )
 
     def bridge(self) -> BridgeSettings:

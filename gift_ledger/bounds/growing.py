@@ -42,13 +42,16 @@ GROWING: Final[dict[str, str]] = {
     "gateway.kafka_producer.ProducerKeeper._deliveries": "one batch on the way for each lane, and one dead letter for "
     "each input under way",
     "gateway.keyring.Keyring._clients": "the API keys that operators have made",
+    "gateway.keyring.Keyring._ends": "the API keys that operators have made",
     "gateway.keyring.Keyring._recent": "`gateway.keyring.RECENT_MAX`",
+    "gateway.keyring.Keyring._used": "the API keys that operators have made",
     "gateway.metrics.Metrics._durations": "the names of the calls",
     "gateway.metrics.Metrics._seconds": "the names of the calls",
     "gateway.relay.OutboxRelay._carried": "`gateway.relay.PARTITIONS_AT_ONCE`",
     "gateway.relay.OutboxRelay._held": _PARTITIONS,
     "gateway.relay.OutboxRelay._resting": _PARTITIONS,
     "gateway.sms.SmsSender._sending": "`gateway.sms.AT_ONCE_MAX`",
+    "persistence.keys.MemoryKeyStore._used": "the API keys that a test has made",
     "persistence.redis_client._Direct._at_hand": "one connection",
 }
 """By module, class and attribute."""

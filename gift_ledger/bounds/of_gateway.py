@@ -44,6 +44,7 @@ HTTP: Final = (
     Bound("gateway.reads.LIMIT_MAX", "400 `InvalidRequest`, naming the field", _PROBLEMS, "operations"),
     Bound("gateway.exchange._INSTANCE_CHARACTERS_MAX", "the rest of the path is left out"),
     Bound("gateway.keyring._KEY_BYTES_MAX", "401 `Unauthenticated`", _PROBLEMS),
+    Bound("gateway.keyring.USED_SECONDS", "a pause; `keys list` shows the last use so much later"),
     Bound("gateway.keyring.RECENT_MAX", "further ones are hashed at each request", unit="headers"),
     Bound(f"{_SETTINGS}.receive_seconds", "408 `RequestTimeout`, and the connection is closed", _PROBLEMS),
     Bound(f"{_SETTINGS}.deadline_seconds", "503 `StorageUnavailable`: repeat with the same key", _PROBLEMS),

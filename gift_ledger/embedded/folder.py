@@ -93,7 +93,7 @@ async def make_keys(store: KeyStore, path: Path, now: int) -> None:
         path: of ``keys.json``, readable by the owner alone.
         now: milliseconds.
     """
-    valid = {key.key_hash: key.role for key in await store.all() if key.revoked_at is None}
+    valid = {key.key_hash: key.role for key in await store.all() if not key.ended(now)}
     known = _read(path)
     keys = {}
     for role in Role:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.access import WHO_MAY_WHAT, Call, Role
-from gateway.bulk import SINGLE
+from gateway.bulk_requests import SINGLE
 from gateway.handlers import ROUTES
 from tests.unit.gateway.house import CODE, ORDER, ROLES, House, client_key
 
