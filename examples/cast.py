@@ -103,10 +103,11 @@ class Cast:
 @asynccontextmanager
 async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterator[Cast]:
     """Start every system, and stop them all at the end."""
+    verify = endpoints.verify
     async with AsyncExitStack() as stack:
 
         async def connect(role: str) -> Connection:
-            return await stack.enter_async_context(Connection(endpoints.http, keys[role]))
+            return await stack.enter_async_context(Connection(endpoints.http, keys[role], verify=verify))
 
         orders = await stack.enter_async_context(Orders(endpoints.kafka))
         payments = Payments(await connect("payments"), endpoints.kafka)
@@ -124,6 +125,6 @@ async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterat
             bi=await stack.enter_async_context(BiPipeline(endpoints.kafka)),
             inbox=SmsInbox(await stack.enter_async_context(http)),
             dead_letters=dead_letters,
-            stranger=await stack.enter_async_context(Connection(endpoints.http, None)),
-            balancer=await stack.enter_async_context(LoadBalancer(endpoints.http)),
+            stranger=await stack.enter_async_context(Connection(endpoints.http, None, verify=verify)),
+            balancer=await stack.enter_async_context(LoadBalancer(endpoints.http, verify=verify)),
         )

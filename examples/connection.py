@@ -1,6 +1,7 @@
 """A client's side of the service's HTTP API: the key, the idempotency key, and what to do when no answer comes."""
 
 import asyncio
+import ssl
 import time
 import uuid
 from collections import deque
@@ -79,6 +80,7 @@ class Connection:
         retry_wait_seconds_max: The longest wait between two attempts.
         timeout_seconds: How long one attempt may take.
         transport: What carries the requests; for tests.
+        verify: How an `https` service is known again: `Endpoints.verify`.
     """
 
     def __init__(
@@ -90,10 +92,16 @@ class Connection:
         retry_wait_seconds_max: float = 2.0,
         timeout_seconds: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._http = httpx.AsyncClient(
-            base_url=base_url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False
+            base_url=base_url,
+            headers=headers,
+            timeout=timeout_seconds,
+            transport=transport,
+            verify=verify,
+            trust_env=False,
         )
         self._attempts = attempts
         self._retry_wait_seconds_max = retry_wait_seconds_max

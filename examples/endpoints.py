@@ -1,6 +1,7 @@
 """Where the service is and which keys open it: the two files that a running stack leaves in its data directory."""
 
 import argparse
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeVar
@@ -8,6 +9,8 @@ from typing import Self, TypeVar
 import msgspec
 
 T = TypeVar("T")
+
+END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 
 ROLES = frozenset({"storefront", "pos", "payments", "support"})
 """The roles that the counterparts have; the service hands out a key for each."""
@@ -21,6 +24,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The addresses in `endpoints.json`."""
 
     http: str
+    http_certificate: str = ""
     kafka: str
     sms_inbox: str
     ray_dashboard: str | None = None
@@ -33,6 +37,18 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             NotRunningError: The file is missing or is not what it should be.
         """
         return cls.of(data_dir / "endpoints.json")
+
+    @property
+    def verify(self) -> ssl.SSLContext | bool:
+        """How the service is known again: where the file names its certificate, by that one and no other."""
+        if not self.http_certificate:
+            return True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False  # it is this certificate, at whatever address
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        (own, _, _) = Path(self.http_certificate).read_text().partition(END_OF_CERTIFICATE)
+        context.load_verify_locations(cadata=own + END_OF_CERTIFICATE)
+        return context
 
     @classmethod
     def of(cls, path: Path) -> Self:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,10 +26,11 @@ class LoadBalancer:
     Args:
         base_url: Where the service is.
         every_seconds: How long it rests between two questions.
+        verify: How an `https` service is known again: `Endpoints.verify`.
     """
 
-    def __init__(self, base_url: str, *, every_seconds: float = 0.1) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=ASK_SECONDS_MAX, trust_env=False)
+    def __init__(self, base_url: str, *, every_seconds: float = 0.1, verify: ssl.SSLContext | bool = True) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=ASK_SECONDS_MAX, verify=verify, trust_env=False)
         self._every_seconds = every_seconds
         self._asking: asyncio.Task[None] | None = None
         self.asked = 0
@@ -67,7 +69,8 @@ class LoadBalancer:
 
 
 async def _run(given: argparse.Namespace) -> int:
-    async with LoadBalancer(Endpoints.read(given.data_dir).http) as balancer:
+    endpoints = Endpoints.read(given.data_dir)
+    async with LoadBalancer(endpoints.http, verify=endpoints.verify) as balancer:
         told = ""
         end = time.monotonic() + given.seconds
         while time.monotonic() < end:

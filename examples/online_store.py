@@ -96,7 +96,10 @@ def ask_at_the_terminal(recipient: Recipient) -> int:
 
 async def _run(given: argparse.Namespace) -> int:
     endpoints, keys = Endpoints.read(given.data_dir), read_keys(given.data_dir)
-    async with Connection(endpoints.http, keys["storefront"]) as connection, Orders(endpoints.kafka) as orders:
+    async with (
+        Connection(endpoints.http, keys["storefront"], verify=endpoints.verify) as connection,
+        Orders(endpoints.kafka) as orders,
+    ):
         store = OnlineStore(connection, orders)
         if given.action == "redeem":
             hold = await store.authorize(given.code, given.amount, given.cvc)

@@ -120,7 +120,7 @@ def collected(text: str) -> Collected:
 async def _run(given: argparse.Namespace) -> int:
     endpoints, keys = Endpoints.read(given.data_dir), read_keys(given.data_dir)
     async with (
-        Connection(endpoints.http, keys["payments"]) as connection,
+        Connection(endpoints.http, keys["payments"], verify=endpoints.verify) as connection,
         Payments(connection, endpoints.kafka) as payments,
     ):
         if given.action == "publish":

@@ -70,7 +70,7 @@ class Support:
 
 async def _run(given: argparse.Namespace) -> int:
     endpoints, keys = Endpoints.read(given.data_dir), read_keys(given.data_dir)
-    async with Connection(endpoints.http, keys["support"]) as connection:
+    async with Connection(endpoints.http, keys["support"], verify=endpoints.verify) as connection:
         support = Support(connection)
         match given.action:
             case "show":

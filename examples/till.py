@@ -87,7 +87,7 @@ class Till:
 
 async def _run(given: argparse.Namespace) -> int:
     endpoints, keys = Endpoints.read(given.data_dir), read_keys(given.data_dir)
-    async with Connection(endpoints.http, keys["pos"]) as connection:
+    async with Connection(endpoints.http, keys["pos"], verify=endpoints.verify) as connection:
         till = Till(connection)
         if given.action == "balance":
             balance = (await till.balance(given.code, given.cvc)).body

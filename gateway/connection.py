@@ -362,7 +362,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Close the connection: at once if all of the request has come.
 
         While a client is still sending, its system would throw the answer away at that. So it may go on for a moment,
-        and what it sends is dropped.
+        and what it sends is dropped. Only without TLS it sees at once that nothing more will come.
         """
         self._outgoing.flush()
         if self._stage is IDLE:
@@ -370,7 +370,8 @@ class BoundedConnection(HttpToolsProtocol):
             return
         self._clock(IDLE)
         self._ended = True
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -15,6 +18,7 @@ from gateway.front import Front
 from gateway.logs import named_requests
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from gateway.tls import server_context
 
 BACKLOG: Final = 2_048
 """Connections that the kernel keeps until they are taken."""
@@ -40,9 +44,10 @@ async def serve(app: ASGIApp, settings: GatewaySettings, stop: asyncio.Event, re
         ready: awaited with the base URL, e.g. ``http://127.0.0.1:8080``, once connections are taken.
 
     Raises:
-        OSError: the address cannot be listened on, e.g. because it is in use.
+        OSError: the address cannot be listened on, e.g. because it is in use; or the certificate cannot be used.
         GatewayError: the application did not start.
     """
+    tls = tls_of(settings)
     listener = await listen(settings.host, settings.port)
     begin, metrics = (app.begin, app.metrics) if isinstance(app, Front) else (None, Metrics())
     config = uvicorn.Config(
@@ -58,7 +63,8 @@ async def serve(app: ASGIApp, settings: GatewaySettings, stop: asyncio.Event, re
         timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=settings.drain_seconds,  # type: ignore[arg-type]
     )
-    server = _Server(config, base_url(settings.host, listener), stop, ready)
+    url = base_url(settings.host, listener, secure=tls is not None)
+    server = _Server(config, url, stop, ready, tls, settings.receive_seconds)
     with named_requests():
         try:
             await server.serve(sockets=[listener])
@@ -66,6 +72,17 @@ async def serve(app: ASGIApp, settings: GatewaySettings, stop: asyncio.Event, re
             if server.started and not server.ended:
                 await server.shutdown([listener])
             listener.close()
+
+
+def tls_of(settings: GatewaySettings) -> ssl.SSLContext | None:
+    """By what connections are taken; ``None``: they are plain.
+
+    Raises:
+        CertificateError: certificate and key cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return server_context(Path(settings.tls_cert), Path(settings.tls_key))
 
 
 async def listen(host: str, port: int) -> socket.socket:
@@ -86,20 +103,31 @@ async def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def base_url(host: str, listener: socket.socket) -> str:
+def base_url(host: str, listener: socket.socket, *, secure: bool = False) -> str:
     """Where a client on this machine finds the listener."""
-    port = listener.getsockname()[1]
+    scheme, port = "https" if secure else "http", listener.getsockname()[1]
     if listener.family == socket.AF_INET6:
         host = "::1" if host == "::" else host
-        return f"http://[{host}]:{port}"
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        return f"{scheme}://[{host}]:{port}"
+    return f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server without its signals, its polling and its exits."""
 
-    def __init__(self, config: uvicorn.Config, url: str, stop: asyncio.Event, ready: Ready | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        url: str,
+        stop: asyncio.Event,
+        ready: Ready | None,
+        tls: ssl.SSLContext | None,
+        handshake_seconds: float,
+    ) -> None:
         super().__init__(config)
+        self._tls = tls
+        # uvicorn has no bounds for these, and asyncio's are 60 and 30 seconds
+        self._tls_bounds = {"ssl_handshake_timeout": handshake_seconds, "ssl_shutdown_timeout": handshake_seconds}
         self._url = url
         self._stop = stop
         self._ready = ready
@@ -113,9 +141,19 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and listen."""
         try:
-            await super().startup(sockets)
+            await super().startup([])
         except SystemExit as error:
             raise GatewayError("The gateway did not start; the log says why.") from error
+        loop, config = asyncio.get_running_loop(), self.config
+        bounds: dict[str, Any] = self._tls_bounds if self._tls is not None else {}
+
+        protocol: Any = config.http_protocol_class  # its signature is not in uvicorn's types
+        connection = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        for listener in sockets or []:
+            server = await loop.create_server(
+                connection, sock=listener, ssl=self._tls, backlog=config.backlog, **bounds
+            )
+            self.servers.append(server)
 
     async def main_loop(self) -> None:
         """Keep the ``Date`` header fresh until it is time to stop."""

@@ -10,6 +10,10 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     """Address to listen on."""
     port: int = 8080
     """Port to listen on; 0 takes any that is free."""
+    tls_cert: str | None = None
+    """File of the certificate; ``None``: plain HTTP."""
+    tls_key: str | None = None
+    """File of its key."""
     body_bytes_max: int = 16_384
     """Longest body of a request; the longest that can be valid is far below it."""
     bulk_body_bytes_max: int = 1_048_576
@@ -22,7 +26,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     head_bytes_max: int = 32_768
     """Longest request line with headers; beyond it the connection is closed."""
     receive_seconds: float = 10.0
-    """How long a client may take to send the head of a request, and again its body."""
+    """How long a client may take to send the head of a request, and again its body; with TLS, to shake hands too."""
     deadline_seconds: float = 6.0
     """After this a request that the ledger has not answered gets 503. A little more than the ledger's own time-out,
     which knows better what happened."""

@@ -21,6 +21,8 @@ class Endpoints(Struct, frozen=True, kw_only=True, rename="camel"):
     """
 
     http: str
+    http_certificate: str = ""
+    """File with the certificate of an ``https`` address: clients on this machine trust it."""
     redis: str
     kafka: str
     ray_dashboard: str = ""

@@ -20,7 +20,7 @@ from actors.settings import ActorSettings
 from gateway.actor_metrics import ActorMetrics
 from gateway.app import create_app
 from gateway.bridge_actors import BRIDGE, start_bridge
-from gateway.server import serve
+from gateway.server import serve, tls_of
 from gateway.services import Services
 from gift_ledger.health import Probe
 from gift_ledger.settings import Settings
@@ -41,6 +41,7 @@ _logger = logging.getLogger(__name__)
 
 async def run_gateway(settings: Settings) -> int:
     """Serve HTTP until a signal comes."""
+    tls_of(settings.http())  # what is wrong with a certificate is told before anything starts
     async with AsyncExitStack() as stack:
         services = await open_services(settings, stack)
         http = settings.http()

@@ -4,20 +4,33 @@
 """
 
 import os
-import re
 import tempfile
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Placement
 from gateway.bridge_settings import BridgeSettings
 from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
+from gift_ledger.setting_kinds import (
+    Brokers,
+    Days,
+    Hours,
+    Port,
+    Prefix,
+    RayAddress,
+    RedisUrl,
+    Seconds,
+    Text,
+    Topic,
+    WebUrl,
+    about,
+    wrong_with,
+)
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
 from persistence.settings import StorageSettings
@@ -30,16 +43,6 @@ class SettingsError(Exception):
     """A setting is unknown, missing, or has a value that it cannot have. The message says which one and what to do."""
 
 
-def about(group: str, description: str, *, secret: bool = False, **bounds: Any) -> Meta:  # noqa: ANN401 - msgspec's own
-    """Describe a setting; ``bounds`` are those of :class:`msgspec.Meta`. A secret one is never printed."""
-    return Meta(description=description, extra={"group": group, "secret": secret}, **bounds)
-
-
-def _matching(pattern: str, form: str) -> Meta:
-    """A text of a form; ``form`` says it in words."""
-    return Meta(pattern=pattern, extra={"form": form})
-
-
 _SERVICE: Final = "Service"
 _HTTP: Final = "HTTP"
 _REDIS: Final = "Redis"
@@ -47,20 +50,6 @@ _KAFKA: Final = "Kafka"
 _SMS: Final = "SMS"
 _ACTORS: Final = "Actors"
 _RULES: Final = "Business rules"
-
-Text = Annotated[str, Meta(min_length=1)]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
-Seconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
-Days = Annotated[float, Meta(ge=0.0001, le=36_500.0)]
-Hours = Annotated[float, Meta(ge=0.0001, le=87_600.0)]
-Topic = Annotated[str, _matching(r"^[A-Za-z0-9._-]{1,249}$", "1 to 249 characters of A-Z a-z 0-9 . _ -")]
-Prefix = Annotated[str, _matching(r"^[A-Za-z0-9._-]{1,32}$", "1 to 32 characters of A-Z a-z 0-9 . _ -")]
-RedisUrl = Annotated[str, _matching(r"^(rediss?|unix)://.", "an address such as redis://HOST:6379/0")]
-WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https://HOST/PATH")]
-Brokers = Annotated[
-    str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
-]
-RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -79,6 +68,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     http_host: Annotated[Text, about(_HTTP, "Address that the gateway listens on.")] = "127.0.0.1"
     http_port: Annotated[Port, about(_HTTP, "Port of the gateway; 0: any free one.")] = 8080
+    http_tls_cert: Annotated[
+        Text | None,
+        about(_HTTP, "File with the gateway's certificate (PEM, its issuers' after it). Unset: plain HTTP."),
+    ] = None
+    http_tls_key: Annotated[Text | None, about(_HTTP, "File with the certificate's key (PEM, not encrypted).")] = None
     http_requests_max: Annotated[
         int, about(_HTTP, "Most requests under way at a time; more are told to come back.", ge=1, le=1_000_000)
     ] = 4_096
@@ -223,10 +217,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         found = [
             f"{name} is no address: {wrong}. Write what is special in a user or password as %XX, e.g. %2F for a slash."
             for name, url in (("redis_url", self.redis_url), ("sms_url", self.sms_url))
-            if url is not None and (wrong := _wrong_with(url))
+            if url is not None and (wrong := wrong_with(url))
         ]
         if len(set(self.topics())) < len(self.topics()):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
+        if (self.http_tls_cert is None) != (self.http_tls_key is None):
+            found.append("http_tls_cert and http_tls_key belong together: set both, or neither.")
         if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
             found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
         if self.request_timeout_seconds < self.redis_timeout_seconds:
@@ -247,6 +243,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def secrets_file(self) -> Path:
         """The file of pepper and data keys, absolute."""
         return self._path(self.secrets_path, "secrets.json")
+
+    @property
+    def http_certificate(self) -> str:
+        """The file of the gateway's certificate, absolute; empty if it speaks plain HTTP."""
+        return str(self._path(self.http_tls_cert, "")) if self.http_tls_cert else ""
 
     @property
     def run_path(self) -> Path:
@@ -317,6 +318,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         return GatewaySettings(
             host=self.http_host,
             port=self.http_port,
+            tls_cert=self.http_certificate or None,
+            tls_key=str(self._path(self.http_tls_key, "")) if self.http_tls_key else None,
             # a little more than the ledger's own time-out, which knows better what happened
             deadline_seconds=self.request_timeout_seconds + 1.0,
             requests_in_flight_max=self.http_requests_max,
@@ -365,19 +368,3 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def _path(self, given: str | None, name: str) -> Path:
         return self.data_path / name if given is None else Path(given).expanduser().absolute()
-
-
-def _wrong_with(url: str) -> str:
-    """What keeps an address from being one, without a word of it, since it may hold a password; empty if nothing."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is only read when asked for
-    except ValueError:
-        return "its port is no number from 0 to 65535"
-    if parts.scheme == "unix":
-        return ""
-    if not parts.hostname:
-        return "it names no host"
-    if parts.scheme.startswith("redis") and not re.fullmatch(r"/?[0-9]*", parts.path):
-        return "its path is no number of a database"  # redis-py would take database 0 without a word
-    return ""

@@ -17,7 +17,7 @@ from actors.settings import ActorSettings
 from examples.sms_gateway import SmsGateway
 from gateway.app import create_app
 from gateway.bridge_actors import start_bridge
-from gateway.server import serve
+from gateway.server import serve, tls_of
 from gateway.services import Condition, Services
 from gift_ledger import endpoints as files
 from gift_ledger.embedded.broker import EmbeddedBroker
@@ -56,6 +56,7 @@ async def run_up(settings: Settings, ready: Ready) -> int:
         StorageError: Redis does not answer, or would lose data.
         ExceptionGroup: a part died for good.
     """
+    tls_of(settings.http())  # what is wrong with a certificate is told before anything starts
     stop = stopped_by_signals()
     async with AsyncExitStack() as stack:
         lock = await stack.enter_async_context(locked(settings.data_path))
@@ -176,7 +177,7 @@ class Stack:
         bridge: "asyncio.Task[None]",
         ready: Ready,
     ) -> None:
-        endpoints = replace(endpoints, http=await listening)
+        endpoints = replace(endpoints, http=await listening, http_certificate=self._settings.http_certificate)
         await asyncio.wait({bridge})
         await _until_well(services)
         endpoints.write(self._settings.data_path)

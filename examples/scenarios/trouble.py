@@ -1,5 +1,6 @@
 """What goes wrong in real life: a dropped line, a guesser, events that are faulty or come too early, cancellations."""
 
+import ssl
 import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -36,10 +37,11 @@ class DroppedLine(httpx.AsyncBaseTransport):
 
     Args:
         replies: How many replies to lose.
+        verify: How an `https` service is known again.
     """
 
-    def __init__(self, *, replies: int = 1) -> None:
-        self._line = httpx.AsyncHTTPTransport()
+    def __init__(self, *, replies: int = 1, verify: ssl.SSLContext | bool = True) -> None:
+        self._line = httpx.AsyncHTTPTransport(verify=verify)
         self.lost = 0
         self._replies = replies
 
@@ -67,7 +69,7 @@ async def play(cast: Cast, narrator: Narrator, sold: Sold) -> Undone:
 
 
 async def _dropped_line(cast: Cast, narrator: Narrator, sold: Sold) -> None:
-    code, line = sold.first.code, DroppedLine()
+    code, line = sold.first.code, DroppedLine(verify=cast.endpoints.verify)
     narrator.step("Till", "HTTP", "authorize 100.00; the line drops before the reply comes; it asks again by itself")
     before = await cast.support.look_up(code)
     async with Connection(cast.endpoints.http, cast.keys["pos"], transport=line) as connection:

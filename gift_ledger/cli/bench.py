@@ -75,6 +75,8 @@ async def _bench(context: Context, options: dict[str, float], *, yes: bool, as_j
             "If that does no harm, add --yes."
         )
     endpoints = Endpoints.read(given.data_path)
+    if endpoints.http_certificate:
+        raise CommandError("The load generator speaks plain HTTP alone: start the stack without a certificate for it.")
     load = await context.doors.bench(
         Look(
             url=endpoints.http,

@@ -227,7 +227,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     bridge: Role = run_bridge
     demo: Callable[..., Awaitable[int]] = play_demo
     ledger: Callable[[StorageSettings], Awaitable[FoundLedger | None]] = find_ledger
-    ready: Callable[[str], Awaitable[Readiness]] = readiness
+    ready: Callable[[str, str], Awaitable[Readiness]] = readiness
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
     topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics

@@ -1,14 +1,19 @@
 """Checks of the files: the data folder, the secrets, and who can read them."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from stat import S_IRWXG, S_IRWXO
+from typing import Final
 
 from gift_ledger.cli.check import Check, fail, ok, warn
 from gift_ledger.cli.context import Context
 from gift_ledger.endpoints import FILE_NAME
 from gift_ledger.settings import Settings
 from persistence.vault import SecretsError, Vault
+
+RENEWAL: Final = timedelta(days=14)
+"""A certificate that ends sooner should have been renewed by now."""
 
 
 def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]) -> list[Check]:
@@ -17,6 +22,7 @@ def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]
         _data_dir(settings),
         _secrets(settings),
         *_channel_token(settings),
+        *_certificate(settings),
         *_private(settings, origins, context),
     ]
 
@@ -66,11 +72,32 @@ def _channel_token(settings: Settings) -> list[Check]:
     return [ok("channel", f"tcp, with the token in {path}")]
 
 
+def _certificate(settings: Settings) -> list[Check]:
+    """Whether the gateway can serve HTTPS with what it is given, and for how long."""
+    http = settings.http()
+    if http.tls_cert is None or http.tls_key is None:
+        return []
+    from gateway.tls import CertificateError, server_context, valid_until  # noqa: PLC0415 - few have one
+
+    try:
+        server_context(Path(http.tls_cert), Path(http.tls_key))
+        until = valid_until(Path(http.tls_cert))
+    except CertificateError as error:
+        return [fail("certificate", str(error), "Correct http_tls_cert and http_tls_key.")]
+    left, seen = until - datetime.now(UTC), f"{http.tls_cert}, valid until {until:%Y-%m-%d %H:%M} UTC"
+    advice = "Put a new certificate in its place, and restart the gateways one after the other."
+    if left <= timedelta():
+        return [fail("certificate", seen, advice)]
+    return [warn("certificate", seen, advice) if left < RENEWAL else ok("certificate", seen)]
+
+
 def _private(settings: Settings, origins: Mapping[str, str], context: Context) -> list[Check]:
     """Files that hold keys or passwords and that others can read."""
     files = [settings.data_path / "keys.json", settings.data_path / FILE_NAME]
     if settings.channel == "tcp":
         files.append(Path(settings.actors().channel_token_path))
+    if settings.http_tls_key is not None:
+        files.append(Path(settings.http().tls_key or ""))
     toml = {origins[name] for name in ("redis_url", "sms_url") if origins[name].endswith(".toml")}
     files += [context.folder / name for name in sorted(toml)]
     return [

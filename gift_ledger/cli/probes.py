@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -84,18 +85,24 @@ async def find_ledger(settings: StorageSettings) -> FoundLedger | None:
     return None if schema is None else FoundLedger(vault=None if vault is None else vault.decode())
 
 
-async def readiness(url: str) -> Readiness:
+async def readiness(url: str, certificate: str = "") -> Readiness:
     """What the gateway at ``url`` answers to ``GET /health/ready``.
 
+    Args:
+        url: of the gateway.
+        certificate: file of the one that it is trusted by, if it speaks HTTPS.
+
     Raises:
-        OSError: nobody answers there (a time-out too).
+        OSError: nobody answers there (a time-out too), or not with that certificate.
         NoGatewayError: somebody else does.
     """
     import httpx
 
     from gateway.readiness import Readiness
+    from gateway.tls import trusting
 
-    async with httpx.AsyncClient(base_url=url, timeout=PROBE_SECONDS, trust_env=False) as client:
+    verify = trusting(Path(certificate)) if certificate else True
+    async with httpx.AsyncClient(base_url=url, timeout=PROBE_SECONDS, verify=verify, trust_env=False) as client:
         try:
             answer = await client.get("/health/ready")
             return msgspec.json.decode(answer.content, type=Readiness)

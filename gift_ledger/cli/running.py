@@ -15,15 +15,23 @@ from gift_ledger.cli.context import EXIT_CODES, Context, JsonOption, finish, of,
 from gift_ledger.cli.doors import Role
 from gift_ledger.endpoints import Endpoints, EndpointsError
 from gift_ledger.settings import Settings
-from gift_ledger.sources import DEFAULT, Loaded, mask
+from gift_ledger.sources import DEFAULT, SETTINGS, Loaded, mask
 
 PROBE_SECONDS: Final = 1.0
 """How long a stack that may be there already may take to answer."""
+CertOption = Annotated[
+    str | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key (PEM, not encrypted).")
+]
 CHATTY: Final = ("aiokafka", "asyncio", "httpx", "uvicorn")
 """Libraries that log each of their steps; of them only what went wrong is of interest."""
 
 
-def up(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
+def up(
+    ctx: typer.Context, tls_cert: CertOption = None, tls_key: KeyOption = None, *, as_json: JsonOption = False
+) -> None:
     """Start everything on this machine and leave it running; stop it with Ctrl-C.
 
     What no setting gives an address for is started too: a Valkey that keeps the ledger, a Kafka-protocol broker, an
@@ -31,7 +39,7 @@ def up(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
 
     Example: GIFT_LEDGER_HTTP_PORT=9090 gift-ledger up
     """
-    context = of(ctx)
+    context = _with_tls(of(ctx), tls_cert, tls_key)
 
     async def ready(endpoints: Endpoints) -> None:
         announce(endpoints, context.settings(), as_json=as_json)
@@ -75,12 +83,12 @@ def demo(
     finish(work(), fast=True)
 
 
-def gateway(ctx: typer.Context) -> None:
+def gateway(ctx: typer.Context, tls_cert: CertOption = None, tls_key: KeyOption = None) -> None:
     """Run the HTTP gateway alone, on shards that run already.
 
     Example: GIFT_LEDGER_REDIS_URL=redis://10.0.0.5:6379/0 GIFT_LEDGER_RAY_ADDRESS=10.0.0.6:6379 gift-ledger gateway
     """
-    context = of(ctx)
+    context = _with_tls(of(ctx), tls_cert, tls_key)
     _run(context, context.doors.gateway)
 
 
@@ -163,6 +171,12 @@ def _ray() -> Path:
     """Ray's own command, as it is called from here."""
     ray = Path(sys.executable).with_name("ray")
     return ray.relative_to(Path.cwd()) if ray.is_relative_to(Path.cwd()) else ray
+
+
+def _with_tls(context: Context, certificate: str | None, key: str | None) -> Context:
+    """What is said on the command line wins over the environment, whose settings they are."""
+    given = {SETTINGS["http_tls_cert"].variable: certificate, SETTINGS["http_tls_key"].variable: key}
+    return replace(context, environ={**context.environ, **{name: path for name, path in given.items() if path}})
 
 
 def _run(context: Context, role: Role, *needed: str) -> None:

@@ -111,10 +111,11 @@ async def ray(context: Context, settings: Settings, stack: Endpoints | None) -> 
 async def gateway(context: Context, settings: Settings, stack: Endpoints | None) -> list[Check]:
     """What the gateway says of itself and of what it stands on."""
     url = stack.http if stack is not None else _own_url(settings)
+    certificate = stack.http_certificate if stack is not None else settings.http_certificate
     if url is None:
         return []
     try:
-        ready = await context.doors.ready(url)
+        ready = await context.doors.ready(url, certificate)
     except NoGatewayError:
         advice = "Set another http_port, or stop what is there."
         return [warn("gateway", f"something else answers at {url}", advice)]
@@ -130,7 +131,8 @@ def _own_url(settings: Settings) -> str | None:
     if settings.http_port == 0:
         return None
     host = "127.0.0.1" if settings.http_host in _EVERY_ADDRESS else settings.http_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    scheme = "https" if settings.http_certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
 
 
 def _readiness(url: str, ready: Readiness) -> Check:

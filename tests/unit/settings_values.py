@@ -8,6 +8,8 @@ OTHER: Final = {
     "log_level": "debug",
     "http_host": "::1",
     "http_port": "0",
+    "http_tls_cert": "/etc/ledger/tls.crt",
+    "http_tls_key": "/etc/ledger/tls.key",
     "http_requests_max": "9",
     "http_connections_max": "5",
     "http_bulk_items_max": "17",

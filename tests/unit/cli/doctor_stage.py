@@ -25,6 +25,7 @@ class Servers:
         self.silent: set[str] = set()
         self.reached: list[tuple[str, int, bool]] = []
         self.asked: list[str] = []
+        self.certificates: list[str] = []
         self.ready: Readiness | Exception = Readiness(Condition.OK, {"storage": WELL})
 
     async def find_ledger(self, _settings: StorageSettings) -> FoundLedger | None:
@@ -47,8 +48,9 @@ class Servers:
             raise ConnectionRefusedError("refused")
         self.reached.append((host, port, tls))
 
-    async def readiness(self, url: str) -> Readiness:
+    async def readiness(self, url: str, certificate: str) -> Readiness:
         self.asked.append(url)
+        self.certificates.append(certificate)
         if isinstance(self.ready, Exception):
             raise self.ready
         return self.ready

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gift_ledger.bench.generator import Load
 from gift_ledger.bench.latencies import Latencies
 from gift_ledger.bench.look import Look
 from gift_ledger.cli.context import Exit
+from gift_ledger.endpoints import Endpoints
 from tests.unit.cli.stage import ENDPOINTS, World
 
 MS = 1_000_000
@@ -98,3 +100,15 @@ def test_without_a_running_stack_it_says_so(world: World, tmp_path: Path) -> Non
 
     assert ran.exit_code == Exit.NOT_RUN
     assert "start it with `gift-ledger up`" in ran.stderr
+
+
+def test_it_speaks_plain_http_alone(stack: World) -> None:
+    made = bench(stack)
+    folder = stack.folder / "data"
+    replace(Endpoints.read(folder), http_certificate="/tls.crt").write(folder)
+
+    ran = stack.run("bench")
+
+    assert ran.exit_code == Exit.NOT_RUN
+    assert "plain HTTP alone" in ran.stderr
+    assert made.looks == []

@@ -10,6 +10,7 @@ from gift_ledger.cli import doctor
 from gift_ledger.cli.probes import FoundLedger, NoGatewayError
 from persistence.errors import StorageRefusedError, StorageUnavailableError, StorageUnsafeError
 from persistence.vault import Vault
+from tests.real.certificates import Pair, self_signed
 from tests.unit.cli.doctor_stage import TOPICS, WELL, Servers, examine
 from tests.unit.cli.stage import ENDPOINTS, NOON, World
 
@@ -177,3 +178,44 @@ def test_a_server_that_hangs_does_not_hold_up_the_others(
     assert found["kafka"]["seen"] == "no answer in 0.5 s"
     assert found["redis"]["level"] == "ok"
     assert Path(world.environ["GIFT_LEDGER_DATA_DIR"]).exists()
+
+
+def with_certificate(world: World, pair: Pair) -> None:
+    world.environ |= {"GIFT_LEDGER_HTTP_TLS_CERT": str(pair.certificate), "GIFT_LEDGER_HTTP_TLS_KEY": str(pair.key)}
+
+
+def test_a_gateway_with_a_certificate_is_asked_over_https_and_known_by_it(
+    world: World, servers: Servers, tmp_path: Path
+) -> None:
+    pair = self_signed(tmp_path / "tls", days=90)
+    with_certificate(world, pair)
+
+    found = examine(world, 0)
+
+    assert (servers.asked, servers.certificates) == (["https://127.0.0.1:8080"], [str(pair.certificate)])
+    assert (found["certificate"]["level"], "valid until" in found["certificate"]["seen"]) == ("ok", True)
+
+
+@pytest.mark.parametrize(("days", "level", "code"), [(13, "warn", 0), (-1, "fail", 1)])
+def test_a_certificate_that_ends_soon_is_told(
+    world: World, servers: Servers, tmp_path: Path, days: int, level: str, code: int
+) -> None:
+    with_certificate(world, self_signed(tmp_path / "tls", days=days))
+
+    found = examine(world, code)["certificate"]
+
+    assert (found["level"], "restart the gateways" in found["advice"]) == (level, True)
+
+
+def test_a_certificate_that_cannot_be_used_and_a_key_that_others_read_are_told(
+    world: World, servers: Servers, tmp_path: Path
+) -> None:
+    pair = self_signed(tmp_path / "tls")
+    pair.certificate.write_text("no PEM")
+    pair.key.chmod(0o644)
+    with_certificate(world, pair)
+
+    found = examine(world, 1)
+
+    assert "holds no certificate in PEM" in found["certificate"]["seen"]
+    assert found["files"]["seen"] == f"others can read {pair.key}"

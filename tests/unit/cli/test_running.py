@@ -196,3 +196,22 @@ def test_a_role_logs_from_the_level_on_that_is_set(world: World, level: str, our
 
     assert logging.getLogger().level == ours
     assert logging.getLogger("aiokafka").getEffectiveLevel() == theirs
+
+
+@pytest.mark.parametrize("command", ["gateway", "up"])
+def test_a_certificate_on_the_command_line_wins_over_the_environment(world: World, command: str) -> None:
+    world.use(gateway=world.role("gateway"))
+    world.environ |= {"GIFT_LEDGER_HTTP_TLS_CERT": "old.crt", "GIFT_LEDGER_HTTP_TLS_KEY": "old.key"}
+
+    assert world.run(command, "--tls-cert", "/new.crt", "--tls-key", "/new.key").exit_code == 0
+    assert world.run(command).exit_code == 0
+
+    certificates = [(settings.http_tls_cert, settings.http_tls_key) for _, settings in world.ran]
+    assert certificates == [("/new.crt", "/new.key"), ("old.crt", "old.key")]
+
+
+def test_a_certificate_without_its_key_is_told(world: World) -> None:
+    ran = world.run("gateway", "--tls-cert", "/new.crt")
+
+    assert ran.exit_code == 2
+    assert "http_tls_cert and http_tls_key belong together" in ran.stderr
