@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from examples.patience import eventually
 from examples.sms_gateway import SmsGateway
 from tests.real.audit import Events, audit
 from tests.real.market import Market, create_topics, kafka_settings
@@ -64,6 +66,8 @@ async def test_two_gateways_serve_one_ledger_while_each_is_replaced(stack: RoleS
 
         await audit(market, traffic.told, Events(stack.bootstrap, kafka_prefix, [*codes[1:], *traffic.sold]))
 
+        await a_key_that_is_revoked_ends_on_both(stack)
+
     assert set(traffic.failed) <= CUT
     await the_shards_outlive_whoever_started_them(stack)
     proof = await asyncio.to_thread(stack.run, "verify")
@@ -81,6 +85,21 @@ async def a_key_is_known_to_both(stack: RoleStack, code: str) -> None:
     assert held.status_code == 201
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (held.json(), "true")
     assert taken.json()["balance"] == DENOMINATION - 500
+
+
+async def a_key_that_is_revoked_ends_on_both(stack: RoleStack) -> None:
+    made = json.loads((await asyncio.to_thread(stack.run, "keys", "create", "watch", "ops", "--json")).stdout)
+    async with stack.client("ops", gateway=0) as first, stack.client("ops", gateway=1) as second:
+
+        async def statuses() -> list[int]:
+            headers = {"Authorization": f"Bearer {made['key']}"}
+            answers = [await client.get("/metrics", headers=headers) for client in (first, second)]
+            return [answer.status_code for answer in answers]
+
+        assert (await eventually(statuses, lambda found: found == [200, 200])) == [200, 200]
+        revoked = await asyncio.to_thread(stack.run, "keys", "revoke", made["keyId"])
+        assert revoked.returncode == 0, revoked.stderr
+        assert (await eventually(statuses, lambda found: found == [401, 401])) == [401, 401]
 
 
 async def the_shards_outlive_whoever_started_them(stack: RoleStack) -> None:
