@@ -40,9 +40,9 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     """How often the API keys are read again, from one beginning to the next, and how long a reading may take."""
     keys_refresh_seconds_min: float = 0.5
     """An unknown key has the keys read at once, but not more often than this."""
-    keys_stale_seconds_max: float = 5.0
-    """Keys are trusted for so long since the last reading that succeeded began; then 503 for everybody. So a revoked
-    key works no longer than this on any gateway, whatever happens to it. Two readings fit in, one of them lost."""
+    keys_stale_seconds_max: float = 30.0
+    """Keys are trusted for so long since the last reading that succeeded began; then 503 for everybody. So long a
+    revoked key works at most, whatever happens to a gateway: where it reads them, twice ``keys_refresh_seconds``."""
     health_seconds: float = 2.0
     """How long a health probe may take."""
     health_cache_seconds: float = 0.5

@@ -90,13 +90,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_drain_seconds: Annotated[Seconds, about(_HTTP, "Time for requests under way when the gateway stops.")] = 5.0
     keys_refresh_seconds: Annotated[
         float,
+        about(_HTTP, "How often API keys are read: a revoked one works twice this at most.", ge=0.1, le=30.0),
+    ] = 2.0
+    keys_stale_seconds: Annotated[
+        float,
         about(
             _HTTP,
-            "How often API keys are read. A revoked one works 5 s at most, or twice this and 1 s if that is longer.",
-            ge=0.1,
-            le=30.0,
+            "How long a gateway that cannot read API keys trusts those it knows; a revoked one works as long there.",
+            ge=1.0,
+            le=3_600.0,
         ),
-    ] = 2.0
+    ] = 30.0
 
     redis_url: Annotated[
         RedisUrl | None,
@@ -223,6 +227,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
         if (self.http_tls_cert is None) != (self.http_tls_key is None):
             found.append("http_tls_cert and http_tls_key belong together: set both, or neither.")
+        if self.keys_stale_seconds < 2 * self.keys_refresh_seconds:
+            found.append("keys_stale_seconds is below twice keys_refresh_seconds: raise the first or lower the other.")
         if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
             found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
         if self.request_timeout_seconds < self.redis_timeout_seconds:
@@ -329,7 +335,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             idle_seconds=self.http_idle_seconds,
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
-            keys_stale_seconds_max=max(5.0, 2 * self.keys_refresh_seconds + 1.0),  # room for a reading that is lost
+            keys_stale_seconds_max=self.keys_stale_seconds,
         )
 
     def bridge(self) -> BridgeSettings:

@@ -61,7 +61,12 @@ HTTP: Final = (
         setting="keys_refresh_seconds",
     ),
     Bound(f"{_SETTINGS}.keys_refresh_seconds_min", "401 `Unauthenticated` without another look", _PROBLEMS),
-    Bound(f"{_SETTINGS}.keys_stale_seconds_max", "503 `StorageUnavailable` for everybody", _PROBLEMS),
+    Bound(
+        f"{_SETTINGS}.keys_stale_seconds_max",
+        "503 `StorageUnavailable` for everybody",
+        _PROBLEMS,
+        setting="keys_stale_seconds",
+    ),
     Bound(f"{_SETTINGS}.health_seconds", "what did not answer is said to be down"),
     Bound(f"{_SETTINGS}.health_cache_seconds", "it is found out anew"),
     Bound("gift_ledger.health.PART_SECONDS_MAX", "the part is said to be down"),

@@ -11,6 +11,13 @@ from tests.unit.settings_values import OTHER
 THE_LIST = "`gift-ledger settings --markdown` lists them all."
 NUMBERS = [name for name, setting in SETTINGS.items() if "number" in setting.expected]
 
+TOGETHER = {"http_tls_cert": "http_tls_key", "http_tls_key": "http_tls_cert"}
+"""Settings that cannot be alone."""
+
+
+def with_partner(name: str) -> list[str]:
+    return [name, TOGETHER[name]] if name in TOGETHER else [name]
+
 
 def refused(environ: dict[str, str], folder: Path) -> str:
     with pytest.raises(SettingsError) as caught:
@@ -30,16 +37,19 @@ def test_every_setting_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read_from_the_environment(name: str, tmp_path: Path) -> None:
-    loaded = load({SETTINGS[name].variable: OTHER[name]}, tmp_path)
+    names = with_partner(name)
+
+    loaded = load({SETTINGS[one].variable: OTHER[one] for one in names}, tmp_path)
 
     assert spelled(getattr(loaded.settings, name)) == OTHER[name]
-    assert {origin for other, origin in loaded.origins.items() if other != name} == {DEFAULT}
+    assert {origin for other, origin in loaded.origins.items() if other not in names} == {DEFAULT}
     assert loaded.origins[name] == SETTINGS[name].variable
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read_from_a_file(name: str, tmp_path: Path) -> None:
-    (tmp_path / "gift-ledger.toml").write_text(f"{name} = {in_toml(name)}\n")
+    lines = [f"{one} = {in_toml(one)}\n" for one in with_partner(name)]
+    (tmp_path / "gift-ledger.toml").write_text("".join(lines))
 
     loaded = load({}, tmp_path)
 
