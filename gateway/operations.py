@@ -97,6 +97,7 @@ OPERATIONS: Final = (
         problems=(
             *_POST,
             Refusal.CODE_ALREADY_SOLD,
+            Refusal.CODE_NOT_FOR_SALE,
             Refusal.ORDER_LINE_ALREADY_ALLOCATED,
             Refusal.ORDER_LINE_NOT_FOUND,
             Refusal.ORDER_CANCELLED,

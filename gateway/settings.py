@@ -40,5 +40,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     """Keys that could not be read again for so long are no longer trusted: 503 for everybody."""
     health_seconds: float = 2.0
     """How long a health probe may take."""
+    code_prefixes_checked: tuple[str, ...] = ()
+    """Codes with one of these prefixes are refused without a look-up if their check character is wrong."""
     health_cache_seconds: float = 0.5
     """Readiness that was found out is told again for so long: anybody may ask, and asking has a cost."""

@@ -18,6 +18,7 @@ from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Place
 from gateway.bridge_settings import BridgeSettings
 from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
+from ledger.codes import PREFIX_PATTERN, Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
 from persistence.settings import StorageSettings
@@ -59,6 +60,9 @@ RedisUrl = Annotated[str, _matching(r"^(rediss?|unix)://.", "an address such as 
 WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https://HOST/PATH")]
 Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
+]
+Prefixes = Annotated[
+    str, _matching(rf"^{PREFIX_PATTERN}(,{PREFIX_PATTERN}){{0,15}}$", "1 to 12 characters of A-Z 0-9, or several such")
 ]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
@@ -208,6 +212,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 3
     cvc_lock_first_seconds: Annotated[Seconds, about(_RULES, "First lock; it doubles each time.")] = 30.0
     cvc_lock_max_seconds: Annotated[Seconds, about(_RULES, "Longest lock.")] = 3_600.0
+    codes: Annotated[
+        Literal["any", "checked", "imported"],
+        about(
+            _RULES,
+            "Codes that are sold: any; checked: our own, from `codes generate`; imported: of batches from `codes "
+            "import`. Unless any, a code of ours with a wrong check character is refused without a look-up.",
+        ),
+    ] = "any"
+    codes_prefixes: Annotated[Prefixes, about(_RULES, "First parts of our own codes, with commas between them.")] = "GC"
     errand_retry_seconds: Annotated[
         Seconds, about(_RULES, "When work that an order owes its certificates is tried again.")
     ] = 2.0
@@ -249,6 +262,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             return Path(self.run_dir).expanduser().absolute()
         name = blake2b(os.fsencode(self.data_path), digest_size=4).hexdigest()
         return Path(tempfile.gettempdir()) / f"gift-ledger-{os.getuid()}-{name}"
+
+    @property
+    def code_prefixes(self) -> tuple[str, ...]:
+        """The prefixes of our own codes; the first one is that of a new batch."""
+        return tuple(self.codes_prefixes.split(","))
 
     def topics(self) -> tuple[str, ...]:
         """The names of all topics."""
@@ -320,6 +338,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             idle_seconds=self.http_idle_seconds,
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
+            code_prefixes_checked=() if self.codes == "any" else self.code_prefixes,
         )
 
     def bridge(self) -> BridgeSettings:
@@ -353,6 +372,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             cvc_attempts_free=self.cvc_attempts_free,
             cvc_lock_first_ms=round(self.cvc_lock_first_seconds * SECOND_MS),
             cvc_lock_max_ms=round(self.cvc_lock_max_seconds * SECOND_MS),
+            codes=Salable(self.codes),
+            code_prefixes=self.code_prefixes,
             errand_retry_ms=round(self.errand_retry_seconds * SECOND_MS),
         )
 

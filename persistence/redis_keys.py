@@ -18,6 +18,7 @@ key                        type    holds
 ``gl:idem:YYYYMMDD``       hash    outcomes of idempotency keys that were written on that day (UTC), with an expiry
 ``gl:keys``                hash    API keys by id (:mod:`persistence.keys`)
 ``gl:keys:revoked``        hash    when which of them was revoked
+``gl:codes:XXXX``          set     codes of imported batches, as numbers (:mod:`persistence.codes`)
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
@@ -67,6 +68,11 @@ class Keys:
 def meta_key(prefix: str) -> str:
     """What a ledger knows of itself."""
     return f"{prefix}:meta"
+
+
+def codes_key(prefix: str, chosen: str) -> str:
+    """One of the sets of imported codes."""
+    return f"{prefix}:codes:{chosen}"
 
 
 def any_key(prefix: str) -> str:
