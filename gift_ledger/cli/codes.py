@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from msgspec import Struct
@@ -24,16 +24,13 @@ from gift_ledger.cli.context import (
     table,
 )
 from gift_ledger.cli.progress import counted
-from gift_ledger.codes.batch_file import FAULTS_MAX, BatchFile, Examined, LineFault, write_batch
+from gift_ledger.codes.batch_file import FAULTS_MAX, TOLD_EVERY, BatchFile, Examined, LineFault, write_batch
 from gift_ledger.codes.importing import Imported, import_codes
 from gift_ledger.codes.minting import COUNT_MAX, ENTROPY_BITS, minted
 from ledger.codes import PREFIX_PATTERN, form_of
 from ledger.identifiers import entity_key, is_certificate
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and check the codes that certificates are sold under.")
-
-TOLD_EVERY: Final = 1_000
-"""Codes between two words about how far it is."""
 
 
 class BatchView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -115,9 +112,15 @@ def check(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
 async def _generate(context: Context, count: int, prefix: str | None, output: Path | None, *, as_json: bool) -> int:
     if as_json and output is not None:
         raise CommandError("--json prints the codes and --output writes them to a file: give one of the two.")
-    prefix = context.loaded().settings.code_prefixes[0] if prefix is None else prefix
+    known = context.loaded().settings.code_prefixes
+    prefix = known[0] if prefix is None else prefix
     if not re.fullmatch(PREFIX_PATTERN, prefix):
         raise CommandError(f"{prefix!r} is no prefix: use 1 to 12 capital letters and digits.")
+    if prefix not in known:
+        screen(stderr=True).print(
+            f"{prefix} is not among the prefixes of ours: add it to GIFT_LEDGER_CODES_PREFIXES before the import.",
+            soft_wrap=True,
+        )
     if as_json:
         print_json(BatchView(prefix=prefix, entropy_bits=round(ENTROPY_BITS, 1), codes=list(minted(count, prefix))))
     elif output is None:

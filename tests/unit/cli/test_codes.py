@@ -72,8 +72,10 @@ def test_codes_go_to_standard_output_alone(world: World) -> None:
 
 
 def test_codes_for_programs(world: World) -> None:
-    made = json.loads(world.run("codes", "generate", "--count", "3", "--prefix", "NY26", "--json").stdout)
+    ran = world.run("codes", "generate", "--count", "3", "--prefix", "NY26", "--json")
+    made = json.loads(ran.stdout)
 
+    assert "NY26 is not among the prefixes of ours" in ran.stderr
     assert (made["prefix"], made["entropyBits"]) == ("NY26", 67.9)
     assert len(made["codes"]) == 3
     assert all(form_of(("NY26",)).right(code) for code in made["codes"])
