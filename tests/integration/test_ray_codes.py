@@ -16,6 +16,7 @@ from tests.integration.ray_traffic import body, insist
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.settings import Placement
     from tests.real.ray import RayLedger
 
 pytestmark = [pytest.mark.real, pytest.mark.ray]
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.real, pytest.mark.ray]
 
 @pytest.mark.parametrize("placement", ["shared", "dedicated"])
 async def test_a_code_is_sold_once_its_batch_is_imported(
-    make_ray_ledger: Callable[..., RayLedger], placement: str
+    make_ray_ledger: Callable[..., RayLedger], placement: Placement
 ) -> None:
     ledger = make_ray_ledger(ActorSettings(placement=placement))
     ledger.policy = Policy(codes=Salable.IMPORTED)

@@ -174,7 +174,7 @@ async def test_a_certificate_that_was_sold_before_is_spent_as_ever() -> None:
 @pytest.mark.parametrize("call", ["authorizations", "captures", "voids"])
 async def test_items_in_bulk_fare_as_single_calls_do(house: House, call: str) -> None:
     await house.issue(OURS)
-    items = {
+    items: dict[str, dict[str, object]] = {
         "authorizations": {"amount": 1_000, "currency": "RUB"},
         "captures": {"authorizationId": "au_4_mfJsajEtQ3n1d3PI"},
         "voids": {"operationId": "op_5_hn2vV7sQp0aX9cWd"},

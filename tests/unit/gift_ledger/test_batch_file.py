@@ -2,6 +2,7 @@
 
 import io
 import os
+import secrets
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_ledger.codes import batch_file, minting
+from gift_ledger.codes import batch_file
 from gift_ledger.codes.batch_file import FOREIGN, BatchError, BatchFile, LineFault, write_batch
 from gift_ledger.codes.minting import ENTROPY_BITS, SPACE, minted
 from ledger.codes import ALPHABET, complete, form_of
@@ -48,14 +49,14 @@ def test_every_character_comes_in_every_place() -> None:
 
 
 def test_a_code_that_comes_out_twice_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = iter([5, 5, 7, 5, SPACE - 1])
+    drawn: Iterator[int] = iter([5, 5, 7, 5, SPACE - 1])
     asked: list[int] = []
 
     def draw(limit: int) -> int:
         asked.append(limit)
         return next(drawn)
 
-    monkeypatch.setattr(minting.secrets, "randbelow", draw)
+    monkeypatch.setattr(secrets, "randbelow", draw)
 
     codes = list(minted(3, "GC"))
 
