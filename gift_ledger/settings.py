@@ -62,7 +62,10 @@ Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
 ]
 Prefixes = Annotated[
-    str, _matching(rf"^{PREFIX_PATTERN}(,{PREFIX_PATTERN}){{0,15}}$", "1 to 12 characters of A-Z 0-9, or several such")
+    str,
+    _matching(
+        rf"^{PREFIX_PATTERN}(,{PREFIX_PATTERN}){{0,15}}$", "1 to 12 characters of A-Z 0-9, or several with commas"
+    ),
 ]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
