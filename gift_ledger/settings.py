@@ -18,7 +18,7 @@ from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Place
 from gateway.bridge_settings import BridgeSettings
 from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
-from ledger.codes import PREFIX_PATTERN, Salable
+from ledger.codes import PREFIXES_PATTERN, Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
 from persistence.settings import StorageSettings
@@ -61,12 +61,7 @@ WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https:/
 Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
 ]
-Prefixes = Annotated[
-    str,
-    _matching(
-        rf"^{PREFIX_PATTERN}(,{PREFIX_PATTERN}){{0,15}}$", "1 to 12 characters of A-Z 0-9, or several with commas"
-    ),
-]
+Prefixes = Annotated[str, _matching(PREFIXES_PATTERN, "1 to 12 characters of A-Z 0-9, or several with commas")]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
 

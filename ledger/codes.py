@@ -23,6 +23,8 @@ LENGTH: Final = GROUP * GROUPS
 """Characters of a code without its prefix, the check character among them."""
 PREFIX_PATTERN: Final = r"[A-Z0-9]{1,12}"
 """So a code has 32 characters at most."""
+PREFIXES_PATTERN: Final = rf"^{PREFIX_PATTERN}(,{PREFIX_PATTERN}){{0,15}}$"
+"""Of up to sixteen, with commas between them."""
 
 MODULUS: Final = len(ALPHABET)
 RADIX: Final = 28
