@@ -25,6 +25,7 @@ from actors.timekeeper import Timekeeper
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin
 from ledger.policy import Policy
+from persistence.codes import CodeStore
 from persistence.errors import StorageError
 from persistence.log import Log
 from persistence.vault import Vault
@@ -82,6 +83,7 @@ class ShardHost:
         vault: for CVCs.
         directory: where the other shards are.
         token: for TCP channels.
+        imported: the codes that may be sold, where only such may; closed at the end.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class ShardHost:
         directory: Directory,
         token: bytes | None = None,
         clock: Callable[[], int] = wall_clock,
+        imported: CodeStore | None = None,
     ) -> None:
         self.settings: Final = settings
         self.address = ""
@@ -101,6 +104,7 @@ class ShardHost:
         self._directory = directory
         self._token = token
         self._clock = clock
+        self._imported = imported
         self._stop = asyncio.Event()
         self._shard: Shard | None = None
         self._channel: ChannelServer | None = None
@@ -189,7 +193,9 @@ class ShardHost:
         router = await stack.enter_async_context(Router(self._directory, settings.actors, self._token))
         ledger = LocalFirst(settings.name, self._directory, router)
         issuer = Issuer(self._vault)
-        shard = Shard(settings.name, log, issuer, ledger, self._clock, settings.policy, settings.actors)
+        if self._imported is not None:
+            stack.push_async_callback(self._imported.close)
+        shard = Shard(settings.name, log, issuer, ledger, self._clock, settings.policy, settings.actors, self._imported)
         self._shard = ledger.shard = shard
         if settings.partitions:
             poll = settings.actors.timer_poll_seconds

@@ -18,6 +18,8 @@ from actors.host import HostSettings, ShardHost, wall_clock
 from actors.ray_directory import RayDirectory
 from actors.reports import ActorReport
 from actors.settings import ActorSettings
+from ledger.codes import Salable
+from persistence.codes import CodeStore, RedisCodeStore
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
 from persistence.vault import Vault
@@ -55,7 +57,8 @@ class ShardActor:
         self._vault = Vault.load(Path(boot.storage.secrets_path))
         directory = RayDirectory(boot.host.actors, boot.partitions, certificate_starter(boot))
         host = replace(boot.host, actors=reachable(boot.host.actors))
-        self._host = ShardHost(host, self._open_log, self._vault, directory, channel_token(boot.host.actors))
+        token = channel_token(boot.host.actors)
+        self._host = ShardHost(host, self._open_log, self._vault, directory, token, imported=imported_codes(boot))
         self._task = asyncio.get_running_loop().create_task(self._run(), name=boot.host.name)
         self._tidying = asyncio.get_running_loop().create_task(self._tidy(), name=f"{boot.host.name} garbage")
 
@@ -111,6 +114,11 @@ class ShardActor:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             garbage.search(idle=wall_clock() - self._host.busy_at > TIDY_SECONDS * 1_000)
+
+
+def imported_codes(boot: Boot) -> CodeStore | None:
+    """Where the codes are that alone may be sold; ``None``: others may be, too."""
+    return RedisCodeStore.at(boot.storage) if boot.host.policy.codes is Salable.IMPORTED else None
 
 
 def reachable(settings: ActorSettings) -> ActorSettings:

@@ -15,9 +15,12 @@ from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.ports import Ledger
 from actors.work import Done, Keyed
 from ledger.answers import Answer
+from ledger.certificate import Certificate
 from ledger.commands import SYSTEM, Activate, Allocate, Origin, Report, Reserve, Sell
 from ledger.errands import Grant
 from ledger.identifiers import entity_key, order_entity
+from persistence.codes import CodeStore
+from persistence.errors import StorageError
 
 if TYPE_CHECKING:
     from actors.shard import Shard
@@ -35,12 +38,14 @@ class Sales:
         shard: owns the certificates.
         ledger: the way to their orders.
         seconds_max: how long one may take; its caller has given up by then.
+        imported: the codes that may be sold, where only such may.
     """
 
-    def __init__(self, shard: "Shard", ledger: Ledger, seconds_max: float) -> None:
+    def __init__(self, shard: "Shard", ledger: Ledger, seconds_max: float, imported: CodeStore | None = None) -> None:
         self._shard = shard
         self._ledger = ledger
         self._seconds_max = seconds_max
+        self._imported = imported
         self._tasks: dict[asyncio.Task[None], str] = {}
 
     def __len__(self) -> int:
@@ -66,6 +71,24 @@ class Sales:
         tasks = list(self._tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _is_imported(self, entity: str) -> bool:
+        """Whether the code is one of an imported batch; looked up only where that can decide.
+
+        It cannot for a code that was issued: that one is never sold again. One that is only reserved may be free by the
+        time its sale is decided.
+
+        Raises:
+            OutcomeUnknownError: the codes cannot be read.
+        """
+        resident = self._shard.state_of(entity)
+        issued = resident is not None and isinstance(resident.state, Certificate) and bool(resident.state.activation)
+        if self._imported is None or issued:
+            return False
+        try:
+            return await self._imported.known(entity_key(entity))
+        except StorageError as error:
+            raise OutcomeUnknownError(f"Whether the code may be sold cannot be found out: {error}") from error
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         entity = self._tasks.pop(task)
         self._shard.look_at(entity)  # in case the sale was not brought to its end
@@ -73,7 +96,8 @@ class Sales:
     async def _run(self, entity: str, command: Sell, origin: Origin, done: Done) -> None:
         try:
             async with asyncio.timeout(self._seconds_max):
-                answer = await Sale(self._shard, self._ledger, entity, command, origin).run()
+                imported = await self._is_imported(entity)
+                answer = await Sale(self._shard, self._ledger, entity, command, origin, imported=imported).run()
         except ActorError as error:
             done(error)
         except TimeoutError:
@@ -96,7 +120,9 @@ class Sale:
     the key without an outcome goes through the same steps, which change nothing a second time.
     """
 
-    def __init__(self, shard: "Shard", ledger: Ledger, entity: str, command: Sell, origin: Origin) -> None:
+    def __init__(
+        self, shard: "Shard", ledger: Ledger, entity: str, command: Sell, origin: Origin, *, imported: bool
+    ) -> None:
         self._shard = shard
         self._ledger = ledger
         self._entity = entity
@@ -105,7 +131,7 @@ class Sale:
         self._unkeyed = replace(origin, key=b"")
         self._code = entity_key(entity)
         self._order = order_entity(command.order_id)
-        self._reserve = Reserve(command.order_id, command.line_id)
+        self._reserve = Reserve(command.order_id, command.line_id, imported=imported)
 
     async def run(self) -> Answer:
         """Sell; gives the reservation or a refusal.

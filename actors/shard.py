@@ -20,13 +20,14 @@ from actors.residents import Resident, Residents
 from actors.round import Round, attempts_of
 from actors.sale import Sales
 from actors.settings import ActorSettings
-from actors.work import Done, Keyed, Shape, Work, as_it_is
+from actors.work import Done, Keyed, Shape, Work, as_it_is, fail
 from ledger.answers import Answer
 from ledger.certificate import Certificate
 from ledger.commands import AnyCommand, Origin, Sell
 from ledger.identifiers import entity_key, is_certificate
 from ledger.policy import Policy
 from persistence import codec
+from persistence.codes import CodeStore
 from persistence.errors import DamagedLogError, SnapshotUnreadableError, StorageError, StorageRefusedError
 from persistence.log import Batch, Change, Conflict, Loaded, Log
 
@@ -50,6 +51,7 @@ class Shard:
         issuer: makes CVCs.
         ledger: the way to entities of other shards.
         clock: milliseconds since the epoch.
+        imported: the codes that may be sold, where only such may.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Shard:
         clock: Callable[[], int],
         policy: Policy,
         settings: ActorSettings,
+        imported: CodeStore | None = None,
     ) -> None:
         self.name: Final = name
         self.counts: Counter[str] = Counter()
@@ -74,7 +77,7 @@ class Shard:
         self._mailbox: deque[Work] = deque()
         self._filled = asyncio.Event()
         self._at_work: Collection[str] = ()
-        self._sales = Sales(self, ledger, settings.request_timeout_seconds)
+        self._sales = Sales(self, ledger, settings.request_timeout_seconds, imported)
         self._errands = ErrandRunner(self, ledger, clock)
         self._touched = clock()
         self._leaving = False
@@ -167,7 +170,7 @@ class Shard:
                     await self.round(works)
         finally:
             self._stopped = True
-            _fail(self._mailbox, LeavingError(f"{self.name} has stopped; nothing happened."))
+            fail(self._mailbox, LeavingError(f"{self.name} has stopped; nothing happened."))
             self._mailbox.clear()
             self._at_rest.set()
 
@@ -220,28 +223,28 @@ class Shard:
                 works = await self._attempt(works)
             except StorageRefusedError as refused:
                 self.counts["storage_refused"] += 1
-                _fail(works, OutcomeUnknownError(f"The log refuses to write: {refused}"))
+                fail(works, OutcomeUnknownError(f"The log refuses to write: {refused}"))
                 return
             except StorageError as error:
                 # written or not: what is in memory proves nothing any more
                 self.counts["storage_lost"] += 1
                 self._forget(works)
-                _fail(works, OutcomeUnknownError(f"The log did not answer: {error}"))
+                fail(works, OutcomeUnknownError(f"The log did not answer: {error}"))
                 return
             except Exception:
                 _logger.exception("%s: a round failed", self.name)
                 self.counts["defects"] += 1
                 self._forget(works)
-                _fail(works, OutcomeUnknownError("The shard failed; it was recorded for the operators."))
+                fail(works, OutcomeUnknownError("The shard failed; it was recorded for the operators."))
                 return
             except BaseException:
                 self._forget(works)
-                _fail(works, OutcomeUnknownError("The shard was stopped; the outcome is unknown."))
+                fail(works, OutcomeUnknownError("The shard was stopped; the outcome is unknown."))
                 raise
             if not works:
                 return
         self.counts["overloaded"] += len(works)
-        _fail(works, OverloadedError("Other writers were always faster; nothing happened."))
+        fail(works, OverloadedError("Other writers were always faster; nothing happened."))
 
     async def _attempt(self, works: list[Work]) -> list[Work]:
         """Try one append with everything; gives the works that have to be tried again."""
@@ -393,8 +396,3 @@ class Shard:
     def selling(self, entity: str) -> bool:
         """Whether a sale of this certificate is under way here, which does the certificate's errands itself."""
         return entity in self._sales
-
-
-def _fail(works: Iterable[Work], error: ActorError) -> None:
-    for work in works:
-        work.settle(error)

@@ -1,6 +1,6 @@
 """One command on its way through a shard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
@@ -63,3 +63,9 @@ class Work:
         if not self.settled:
             self.settled = True
             self._done(outcome)
+
+
+def fail(works: Iterable[Work], error: ActorError) -> None:
+    """End them all without an answer."""
+    for work in works:
+        work.settle(error)

@@ -23,6 +23,7 @@ from gateway.bulk_items import ItemsDecoder
 from gateway.bulk_outcomes import Rendered
 from gateway.bulk_requests import BULK_BODIES, SINGLE
 from gateway.certificates import COMMANDS, admit
+from gateway.code_check import form_to_check, without_look_up
 from gateway.exchange import Exchange
 from gateway.faults import Fault, ProblemError, invalid
 from gateway.headers import IDEMPOTENCY_KEY
@@ -53,6 +54,7 @@ class Bulk:
         self._settings = settings
         self._keyring = keyring
         self._metrics = metrics
+        self._form = form_to_check(settings.code_prefixes_checked)
         self._decoders: dict[Call, ItemsDecoder[Any]] = {
             call: ItemsDecoder(*kinds) for call, kinds in BULK_BODIES.items()
         }
@@ -90,13 +92,17 @@ class Bulk:
         outcomes: list[Answer | Exception] = list(items)
         asks: list[Ask] = []
         places: list[int] = []
-        command_of, vault, origin_of = COMMANDS[SINGLE[call]], self._vault, client.origins(call)
+        command_of, vault, origin_of, form = COMMANDS[SINGLE[call]], self._vault, client.origins(call), self._form
         for place, item in enumerate(items):
             if isinstance(item, ProblemError):
                 continue
             code = item.certificate_code.upper()
             entity, command = certificate_entity(code), command_of(item, code, vault)
-            asks.append((entity, command, origin_of(entity, command, item.idempotency_key)))
+            ask = (entity, command, origin_of(entity, command, item.idempotency_key))
+            if form is not None and (refused := without_look_up(form, *ask)) is not None:
+                outcomes[place] = refused
+                continue
+            asks.append(ask)
             places.append(place)
         found = await self._ask(asks)
         for place, outcome in zip(places, found, strict=True):

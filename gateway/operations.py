@@ -66,7 +66,8 @@ OPERATIONS: Final = (
             "**Sale**: a code that was never sold is reserved for the key's channel, 201. The same code for the same "
             "line again: 200 and the same body. If the order's event has not come yet, `plannedDenomination` and "
             "`currency` are null until it does. If the order is paid already, the certificate is active at once. A "
-            "reservation on which no money was collected lapses after 24 h.\n\n"
+            "reservation on which no money was collected lapses after 24 h. Operators may have only codes with a right "
+            "check character, or of imported batches, be sold: another that was never sold gets `CodeNotForSale`.\n\n"
             "**Redemption**: holds an amount until it is captured, voided or lapses, 201. `available` is what can "
             "still be authorized: the balance less open holds. With `allowPartial` less than `amount` may be "
             "authorized: capture what the answer's `amount` says.\n\n" + _CVC_RULES
@@ -97,6 +98,7 @@ OPERATIONS: Final = (
         problems=(
             *_POST,
             Refusal.CODE_ALREADY_SOLD,
+            Refusal.CODE_NOT_FOR_SALE,
             Refusal.ORDER_LINE_ALREADY_ALLOCATED,
             Refusal.ORDER_LINE_NOT_FOUND,
             Refusal.ORDER_CANCELLED,

@@ -69,6 +69,7 @@ KINDS: Final[dict[Code, Kind]] = {
     Refusal.RECIPIENT_UNKNOWN: Kind(409, "Recipient unknown", "The order named nobody to send a CVC to."),
     Fault.REQUEST_TOO_LARGE: Kind(413, "Request too large", "Send a shorter body."),
     Fault.UNSUPPORTED_MEDIA_TYPE: Kind(415, "Unsupported media type", "Send `Content-Type: application/json`."),
+    Refusal.CODE_NOT_FOR_SALE: Kind(422, "Code not for sale", "Take a code that the shop has issued."),
     Refusal.IDEMPOTENCY_KEY_REUSED: Kind(422, "Idempotency key reused", "Take a new key for a new request."),
     Refusal.ORDER_LINE_NOT_FOUND: Kind(422, "Order line not found", "Name a line of the order."),
     Refusal.CURRENCY_MISMATCH: Kind(422, "Currency mismatch", "Authorize in the certificate's currency."),

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from gateway.access import Call, Client
 from gateway.certificates import OK, certificate_code
+from gateway.code_check import form_to_check, require_right
 from gateway.exchange import Exchange
 from gateway.faults import ProblemError, invalid
 from gateway.headers import entity_tag, matches
@@ -60,10 +61,12 @@ class Reads:
     def __init__(self, services: Services, settings: GatewaySettings) -> None:
         self._services = services
         self._settings = settings
+        self._form = form_to_check(settings.code_prefixes_checked)
 
     async def certificate(self, exchange: Exchange, client: Client, code: str, as_of: str | None) -> Reply:
         """The state of a certificate, now or as it was at a time."""
         code = certificate_code(code)
+        require_right(self._form, code)
         at = None if as_of is None else milliseconds(as_of)
         if at is not None and at < self._services.clock():
             async with asyncio.timeout(self._settings.deadline_seconds):
@@ -76,6 +79,7 @@ class Reads:
     ) -> Reply:
         """A page of a certificate's history."""
         code = certificate_code(code)
+        require_right(self._form, code)
         first = 0 if after is None else whole_number("after", after, 0, AFTER_MAX)
         size = LIMIT_DEFAULT if limit is None else whole_number("limit", limit, 1, LIMIT_MAX)
         entity = certificate_entity(code)

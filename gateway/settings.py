@@ -45,5 +45,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     revoked key works at most, whatever happens to a gateway: where it reads them, twice ``keys_refresh_seconds``."""
     health_seconds: float = 2.0
     """How long a health probe may take."""
+    code_prefixes_checked: tuple[str, ...] = ()
+    """Codes with one of these prefixes are refused without a look-up if their check character is wrong."""
     health_cache_seconds: float = 0.5
     """Readiness that was found out is told again for so long: anybody may ask, and asking has a cost."""

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from ledger.codes import PREFIXES_PATTERN
+
 
 def about(group: str, description: str, *, secret: bool = False, **bounds: Any) -> Meta:  # noqa: ANN401 - msgspec's own
     """Describe a setting; ``bounds`` are those of :class:`msgspec.Meta`. A secret one is never printed."""
@@ -29,6 +31,7 @@ WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https:/
 Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
 ]
+Prefixes = Annotated[str, _matching(PREFIXES_PATTERN, "1 to 12 characters of A-Z 0-9, or several with commas")]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
 

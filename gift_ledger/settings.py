@@ -22,6 +22,7 @@ from gift_ledger.setting_kinds import (
     Hours,
     Port,
     Prefix,
+    Prefixes,
     RayAddress,
     RedisUrl,
     Seconds,
@@ -31,6 +32,7 @@ from gift_ledger.setting_kinds import (
     about,
     wrong_with,
 )
+from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
 from persistence.settings import StorageSettings
@@ -212,6 +214,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 3
     cvc_lock_first_seconds: Annotated[Seconds, about(_RULES, "First lock; it doubles each time.")] = 30.0
     cvc_lock_max_seconds: Annotated[Seconds, about(_RULES, "Longest lock.")] = 3_600.0
+    codes: Annotated[
+        Literal["any", "checked", "imported"],
+        about(
+            _RULES,
+            "Codes that are sold: any; checked: our own, from `codes generate`; imported: of batches from `codes "
+            "import`. Unless any, a code of ours with a wrong check character is refused without a look-up.",
+        ),
+    ] = "any"
+    codes_prefixes: Annotated[Prefixes, about(_RULES, "First parts of our own codes, with commas between them.")] = "GC"
     errand_retry_seconds: Annotated[
         Seconds, about(_RULES, "When work that an order owes its certificates is tried again.")
     ] = 2.0
@@ -262,6 +273,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             return Path(self.run_dir).expanduser().absolute()
         name = blake2b(os.fsencode(self.data_path), digest_size=4).hexdigest()
         return Path(tempfile.gettempdir()) / f"gift-ledger-{os.getuid()}-{name}"
+
+    @property
+    def code_prefixes(self) -> tuple[str, ...]:
+        """The prefixes of our own codes; the first one is that of a new batch."""
+        return tuple(self.codes_prefixes.split(","))
 
     def topics(self) -> tuple[str, ...]:
         """The names of all topics."""
@@ -336,6 +352,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
             keys_stale_seconds_max=self.keys_stale_seconds,
+            code_prefixes_checked=() if self.codes == "any" else self.code_prefixes,
         )
 
     def bridge(self) -> BridgeSettings:
@@ -369,6 +386,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             cvc_attempts_free=self.cvc_attempts_free,
             cvc_lock_first_ms=round(self.cvc_lock_first_seconds * SECOND_MS),
             cvc_lock_max_ms=round(self.cvc_lock_max_seconds * SECOND_MS),
+            codes=Salable(self.codes),
+            code_prefixes=self.code_prefixes,
             errand_retry_ms=round(self.errand_retry_seconds * SECOND_MS),
         )
 

@@ -48,11 +48,15 @@ class Sell(Command, frozen=True, tag="sell"):
 
 
 class Reserve(Command, frozen=True, tag="reserve"):
-    """Reserve the code for an order line. ``probe`` asks what would be answered, and changes nothing."""
+    """Reserve the code for an order line. ``probe`` asks what would be answered, and changes nothing.
+
+    ``imported``: whether the code is one of an imported batch; found out only where that decides.
+    """
 
     order_id: str
     line_id: str
     probe: bool = False
+    imported: bool = False
 
 
 class Join(Command, frozen=True, tag="join"):

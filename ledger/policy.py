@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 
 
@@ -23,6 +24,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Wrong CVCs in a row after which the first lock begins."""
     cvc_lock_first_ms: int = 30 * SECOND_MS
     cvc_lock_max_ms: int = HOUR_MS
+    codes: Salable = Salable.ANY
+    """Which codes may be sold that were never sold."""
+    code_prefixes: tuple[str, ...] = ("GC",)
+    """Of the codes of our own making."""
     errand_retry_ms: int = 2 * SECOND_MS
     """How soon work that one entity owes another is tried again if nobody did it."""
 

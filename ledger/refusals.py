@@ -15,6 +15,7 @@ class Refusal(StrEnum):
 
     # a sale
     CODE_ALREADY_SOLD = "CodeAlreadySold"
+    CODE_NOT_FOR_SALE = "CodeNotForSale"
     ORDER_LINE_ALREADY_ALLOCATED = "OrderLineAlreadyAllocated"
     ORDER_LINE_NOT_FOUND = "OrderLineNotFound"
     ORDER_CANCELLED = "OrderCancelled"

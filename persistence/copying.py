@@ -4,7 +4,7 @@ It goes through commands that every Redis and Valkey knows, so the two may be of
 source must not change meanwhile. Until :func:`open_copy` the copy is closed: no part of the service opens it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from persistence.errors import StorageError, StorageUnsafeError
@@ -20,7 +20,7 @@ MEMBERS_AT_ONCE: Final = 1_000
 
 _GONE: Final = "none"
 """Type of a key that has expired since it was listed."""
-_COLLECTIONS: Final = {"hash": ("HSCAN", "HSET"), "zset": ("ZSCAN", "ZADD")}
+_COLLECTIONS: Final = {"hash": ("HSCAN", "HSET"), "zset": ("ZSCAN", "ZADD"), "set": ("SSCAN", "SADD")}
 """By type: how they are read and written. Every score of a ledger is a time, a whole number of milliseconds."""
 _CLOSED_BECAUSE: Final = (
     "a restore into it is under way, or was broken off. If none runs any more, delete its keys and restore once more."
@@ -163,10 +163,21 @@ async def _copy_collection(source: Client, target: Client, key: bytes, kind: str
     cursor: int | None = None
     while cursor != 0:
         cursor, found = await answered(source.execute_command(scan, key, cursor or 0, "COUNT", MEMBERS_AT_ONCE))
-        pairs = found.items() if isinstance(found, dict) else ((score, member) for member, score in found)
-        words = [word if isinstance(word, bytes) else int(word) for pair in pairs for word in pair]
+        words = list(_words(kind, found))
         if words:
             await answered(target.execute_command(write, key, *words))
+
+
+def _words(kind: str, found: Any) -> Iterator[Word]:  # noqa: ANN401 - as redis-py gives the page of a scan
+    match kind:
+        case "hash":
+            for field, value in found.items():
+                yield from (field, value)
+        case "zset":
+            for member, score in found:
+                yield from (int(score), member)
+        case _:
+            yield from found
 
 
 async def _keys(client: Client, prefix: str) -> AsyncIterator[list[bytes]]:

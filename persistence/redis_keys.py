@@ -20,6 +20,7 @@ key                        type    holds
 ``gl:keys:revoked``        hash    since when which of them is refused
 ``gl:keys:ends``           hash    when which of them is to end; such an end stands among the revoked ones too
 ``gl:keys:used``           zset    by the time (ms) when each was used last, as far as that was noted
+``gl:codes:XXXX``          set     codes of imported batches, as numbers (:mod:`persistence.codes`)
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
@@ -69,6 +70,11 @@ class Keys:
 def meta_key(prefix: str) -> str:
     """What a ledger knows of itself."""
     return f"{prefix}:meta"
+
+
+def codes_key(prefix: str, chosen: str) -> str:
+    """One of the sets of imported codes."""
+    return f"{prefix}:codes:{chosen}"
 
 
 def any_key(prefix: str) -> str:

@@ -25,6 +25,8 @@ LOG: Final = (
     ),
     Bound("persistence.keys.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
     Bound("persistence.keys.ANSWER_SECONDS_MAX", "keys are read again; at last 503 `StorageUnavailable`"),
+    Bound("persistence.codes.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
+    Bound("persistence.codes.CODES_AT_ONCE", "the others follow with the next call", unit="codes"),
     Bound("persistence.log.PAGE_MAX", "the rest comes with the next call", unit="entries"),
     Bound("persistence.log.FAILURES_MAX", "the oldest is forgotten", "gift_ledger_sms_given_up_total", "messages"),
     Bound("persistence.reading.TAIL_PAGE", "others have their turn", unit="records"),
@@ -66,6 +68,11 @@ STACK: Final = (
     Bound("gift_ledger.cli.doctor.CHECK_SECONDS_MAX", "the check fails, and says so"),
     Bound("gift_ledger.cli.probes.PROBE_SECONDS", "the check fails, and says so"),
     Bound("gift_ledger.cli.running.PROBE_SECONDS", "it counts as away"),
+    Bound("gift_ledger.codes.minting.COUNT_MAX", "the command refuses", unit="codes"),
+    Bound("gift_ledger.codes.batch_file.CODES_MAX", "the command refuses", unit="codes"),
+    Bound("gift_ledger.codes.batch_file.LINE_BYTES_MAX", "the line is none of a batch"),
+    Bound("gift_ledger.codes.batch_file.FAULTS_MAX", "the others are counted only", unit="lines"),
+    Bound("gift_ledger.codes.batch_file.TOLD_EVERY", "the bar moves", unit="codes"),
 )
 
 RECOVERY: Final = (

@@ -11,6 +11,7 @@ import typer
 
 from gift_ledger.cli import (
     bench,
+    codes,
     dlq,
     doctor,
     inspection,
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 running.register(app)
 app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
+app.add_typer(codes.app, name="codes", epilog=EXIT_CODES)
 app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)
 inspection.register(app)
 verification.register(app)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gift_ledger.recovery.copy import Copy
     from gift_ledger.recovery.restore import Restored
     from persistence.archive import Manifest
+    from persistence.codes import CodeStore
     from persistence.keys import KeyStore
     from persistence.verification import OnProgress, VerificationReport
 
@@ -76,6 +77,20 @@ async def open_keys(settings: StorageSettings) -> KeyStore:
     from persistence.keys import RedisKeyStore
 
     return RedisKeyStore(settings.redis_url, settings.prefix, timeout_seconds=settings.timeout_seconds)
+
+
+async def open_codes(settings: StorageSettings) -> CodeStore:
+    """The imported codes, beside a ledger that is there and open.
+
+    Raises:
+        NoLedgerError: there is none.
+        StorageError: the server does not answer, would lose data, or a restore is under way.
+    """
+    from persistence.codes import RedisCodeStore
+
+    log = await open_log(settings)
+    await log.close()
+    return RedisCodeStore.at(settings)
 
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
@@ -214,6 +229,7 @@ class Doors(Struct, frozen=True, kw_only=True):
 
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
+    codes: Callable[[StorageSettings], Awaitable[CodeStore]] = open_codes
     verify: Callable[..., Awaitable[VerificationReport]] = verify
     copy: Callable[[Path, Path | None], AbstractAsyncContextManager[Copy]] = copy
     reconcile: Callable[..., Awaitable[ReconciliationReport]] = reconciliation

@@ -2,11 +2,14 @@
 
 The certificate is asked first, then its order; if the order refuses, the code is released. Whatever happens in between,
 the certificate's own state says what is still to be done (:func:`ledger.certificate.state.errands`).
+
+Order of precedence of the refusals: ``CodeAlreadySold``, ``CodeNotForSale``, and then those of the order.
 """
 
 from ledger import records as r
 from ledger.attempts import Attempts
 from ledger.certificate.state import Certificate, advance
+from ledger.codes import Salable, form_of
 from ledger.commands import Activate, AnyCommand, Join, Origin, Release, Report, Reserve
 from ledger.decision import Decision, refuse
 from ledger.errands import Grant
@@ -18,12 +21,14 @@ from ledger.refusals import Refusal
 def reserve(
     state: Certificate, command: Reserve, origin: Origin, now: int, policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
-    """Reserve a code that was never sold. For the line that has it already nothing changes."""
+    """Reserve a code that was never sold and may be sold. For the line that has it already nothing changes."""
     if state.status is not Status.UNKNOWN:
         # an undone sale does not free its code: the customer holds a card with this number
         if state.sold_to(command.order_id, command.line_id) and state.status is not Status.CANCELLED:
             return Decision(state=state)
         return refuse(state, Refusal.CODE_ALREADY_SOLD, "The code is reserved or sold already; take another one.")
+    if (why := _not_for_sale(state.code, command, policy)) is not None:
+        return refuse(state, Refusal.CODE_NOT_FOR_SALE, why)
     if command.probe:
         return Decision(state=state)
     until = now + policy.reservation_ttl_ms
@@ -112,6 +117,17 @@ def report(
         return Decision(state=state)
     records, after = advance(state, now, origin, body)
     return Decision(state=after, records=records)
+
+
+def _not_for_sale(code: str, command: Reserve, policy: Policy) -> str | None:
+    """What keeps a code that was never sold from being sold."""
+    match policy.codes:
+        case Salable.CHECKED if not form_of(policy.code_prefixes).right(code):
+            return "The code is none of ours: only codes with our prefix and a right check character are sold."
+        case Salable.IMPORTED if not command.imported:
+            return "The code is in no batch that was imported; only codes of such batches are sold."
+        case _:
+            return None
 
 
 def _not_this_line(state: Certificate) -> Decision[Certificate]:

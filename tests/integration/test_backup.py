@@ -16,6 +16,7 @@ from gift_ledger.recovery.copy import opened
 from gift_ledger.recovery.restore import restore
 from gift_ledger.settings import Settings
 from persistence.archive import ArchiveError, _manifest
+from persistence.codes import RedisCodeStore
 from persistence.copying import MEMBERS_AT_ONCE, TargetInUseError, claim, copy_keys, open_copy, require_ours
 from persistence.errors import StorageError, StorageRefusedError, StorageUnsafeError
 from persistence.log import AttemptsChange, Batch, Outcome
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.real
 
 PARTITIONS = 8
 LONG = "GC-LONG-HISTORY"
+IMPORTED = [f"GC-BATCH-{number:05d}" for number in range(300)]
 COPIES_WHILE_WRITING = 3
 WAIT_SECONDS = 60.0
 
@@ -69,10 +71,11 @@ async def everything(client: Client) -> dict[bytes, Any]:
             "hash": ("HGETALL",),
             "zset": ("ZRANGE", 0, -1, "WITHSCORES"),
             "string": ("GET",),
+            "set": ("SMEMBERS",),
         }
         command, *words = reads[kind]
         value = await client.execute_command(str(command), key, *words)
-        found[key] = (kind, value)
+        found[key] = (kind, set(value) if kind == "set" else value)
     return found
 
 
@@ -90,11 +93,22 @@ async def fill(log: RedisLog) -> None:
     assert await log.append(Batch(outcomes=outcomes, attempts=attempts)) is None
 
 
+async def import_codes(storage: StorageSettings) -> None:
+    """A batch, and a set as large as one gets with tens of millions of codes."""
+    codes = RedisCodeStore.at(storage)
+    assert await codes.add(IMPORTED) == len(IMPORTED)
+    await codes.close()
+    client = connect(storage.redis_url, connections_max=1, timeout_seconds=WAIT_SECONDS)
+    await client.execute_command("SADD", "gl:codes:0000", *range(-MEMBERS_AT_ONCE, 2 * MEMBERS_AT_ONCE))
+    await client.aclose()
+
+
 @pytest.fixture
 async def log(redis_server: RealServer) -> AsyncIterator[RedisLog]:
     storage = StorageSettings(redis_url=redis_server.url, partitions=PARTITIONS, timeout_seconds=WAIT_SECONDS)
     opened = await RedisLog.open(storage)
     await fill(opened)
+    await import_codes(storage)
     yield opened
     await opened.close()
 
@@ -161,6 +175,15 @@ async def test_what_comes_back_is_what_was_there(
     report = await proof(StorageSettings(redis_url=own_redis.url))
     assert report.findings == ()
     assert report.certificates == 32
+
+
+async def test_imported_codes_come_back(file: Path, target: Client, own_redis: RealServer, tmp_path: Path) -> None:
+    await restore(settings_of(own_redis, tmp_path), file, None, no_step, compare=False)
+
+    codes = RedisCodeStore(target)
+    assert all([await codes.known(code) for code in IMPORTED])
+    assert not await codes.known("GC-BATCH-99999")
+    assert await target.execute_command("SCARD", "gl:codes:0000") >= 3 * MEMBERS_AT_ONCE
 
 
 def test_a_backup_is_a_file_that_other_tools_read(file: Path) -> None:

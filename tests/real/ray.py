@@ -84,6 +84,7 @@ class RayLedger:
         secrets = folder / f"secrets-{own}.json"
         self.vault = Vault.create(secrets)
         self.storage = StorageSettings(redis_url=server.url, prefix=own, secrets_path=str(secrets))
+        self.policy = Policy()
         self._running = running
 
     async def start(self) -> None:
@@ -91,12 +92,12 @@ class RayLedger:
         self.log = await RedisLog.open(self.storage)
         self._running.push_async_callback(self.log.close)
         self._running.push_async_callback(self.end)
-        await cluster.start_shards(self.settings, Policy(), self.storage, self.log.partitions)
+        await cluster.start_shards(self.settings, self.policy, self.storage, self.log.partitions)
         self.router = await self.open_router()
 
     async def open_router(self) -> Router:
         """Return another way to the shards, as another gateway has it."""
-        router = cluster.open_router(self.settings, Policy(), self.storage, self.log.partitions)
+        router = cluster.open_router(self.settings, self.policy, self.storage, self.log.partitions)
         return await self._running.enter_async_context(router)
 
     @property

@@ -58,5 +58,7 @@ OTHER: Final = {
     "cvc_attempts_free": "10",
     "cvc_lock_first_seconds": "1",
     "cvc_lock_max_seconds": "86400",
+    "codes": "imported",
+    "codes_prefixes": "NY,GC",
     "errand_retry_seconds": "0.001",
 }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from ledger.records import Record
+    from persistence.codes import CodeStore
     from persistence.log import Log
 
 CODE = "GC-7K2M-9QXA"
@@ -96,7 +97,14 @@ class Stage:
         self.shards: list[Shard] = []
         self._running = running
 
-    async def shard(self, settings: ActorSettings | None = None, *, log: Log | None = None) -> Shard:
+    async def shard(
+        self,
+        settings: ActorSettings | None = None,
+        *,
+        log: Log | None = None,
+        policy: Policy | None = None,
+        imported: CodeStore | None = None,
+    ) -> Shard:
         """Return a shard that runs; the first one is where `ledger` finds every entity."""
         shard = Shard(
             f"certificates:{len(self.shards):02}",
@@ -104,8 +112,9 @@ class Stage:
             Issuer(VAULT),
             self.ledger,
             self.clock,
-            Policy(),
+            policy or Policy(),
             settings or ActorSettings(),
+            imported,
         )
         self.shards.append(shard)
         self.ledger.certificates = self.ledger.certificates or shard

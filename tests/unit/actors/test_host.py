@@ -13,13 +13,16 @@ from actors.errors import OutcomeUnknownError
 from actors.host import HostSettings, LocalFirst, ShardHost, wall_clock
 from actors.router import Router
 from actors.settings import ActorSettings
+from ledger.codes import Salable
 from ledger.commands import SYSTEM, Look
 from ledger.policy import Policy
+from persistence.codes import MemoryCodeStore
 from persistence.errors import StorageUnavailableError
 from tests.unit.actors.actor import NAME, TOKEN, ScriptedDirectory
 from tests.unit.actors.logs import UnreliableLog, raising
 from tests.unit.actors.stage import (
     CERTIFICATE,
+    CODE,
     ORDER,
     POS,
     SELL,
@@ -29,6 +32,7 @@ from tests.unit.actors.stage import (
     body,
     paid,
     placed,
+    refusal,
     types,
     until,
 )
@@ -264,3 +268,34 @@ async def test_what_is_the_shards_own_is_asked_directly_and_all_else_through_the
 
 def test_the_wall_clock_counts_milliseconds() -> None:
     assert 1_700_000_000_000 < wall_clock() < 4_000_000_000_000
+
+
+async def test_imported_codes_are_closed_with_the_host(log: UnreliableLog, clock: FakeClock, tmp_path: Path) -> None:
+    closed: list[bool] = []
+
+    class Batches(MemoryCodeStore):
+        async def close(self) -> None:
+            closed.append(True)
+
+    async def opened() -> Log:
+        return log
+
+    settings = ActorSettings(run_dir=str(tmp_path / "run"))
+    directory = ScriptedDirectory()
+    policy = Policy(codes=Salable.IMPORTED)
+    boot = HostSettings(name=NAME, partitions=(0,), actors=settings, policy=policy)
+    host = ShardHost(boot, opened, VAULT, directory, TOKEN, clock, Batches([CODE]))
+    running = asyncio.create_task(host.run(), name="host")
+    await host.started.wait()
+    directory.place = host.address
+
+    async with Router(directory, settings, TOKEN) as router:
+        sold = await router.ask(CERTIFICATE, SELL, POS)
+        refused = await router.ask("c:GC-MADE-UP", SELL, POS)
+    before = list(closed)
+    host.stop()
+    await running
+
+    assert body(sold)["status"] == "Reserved"
+    assert refusal(refused) == "CodeNotForSale"
+    assert (before, closed) == ([], [True])

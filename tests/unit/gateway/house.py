@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from actors.ports import Ask
     from ledger.answers import Answer
+    from persistence.codes import CodeStore
     from persistence.log import Log
 
 Json = Any
@@ -130,13 +131,22 @@ class Response(NamedTuple):
 class House:
     """A running gateway and everything behind it."""
 
-    def __init__(self, settings: GatewaySettings, *, fast_lane: bool, log: Log | None = None) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        fast_lane: bool,
+        log: Log | None = None,
+        policy: Policy | None = None,
+        imported: CodeStore | None = None,
+    ) -> None:
         self.clock = Clock()
         self.log = log or MemoryLog(clock=self.clock)
         self.ledger = OneShard()
         self.probe = Probe()
         self.keys = MemoryKeyStore([client_key(role) for role in ROLES] + [client_key("till-2", role="pos")])
-        self.policy = Policy()
+        self.policy = policy or Policy()
+        self.imported = imported
         self.services = Services(
             ledger=self.ledger,
             log=self.log,
@@ -277,23 +287,41 @@ def client_key(
 
 @asynccontextmanager
 async def opened(
-    settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
+    settings: GatewaySettings | None = None,
+    *,
+    fast_lane: bool = True,
+    log: Log | None = None,
+    policy: Policy | None = None,
+    imported: CodeStore | None = None,
 ) -> AsyncIterator[House]:
     """Run a house: its shard, and the lifespan of its application."""
-    async with furnished(settings, fast_lane=fast_lane, log=log) as house, lifespan(house.app):
+    shard = furnished(settings, fast_lane=fast_lane, log=log, policy=policy, imported=imported)
+    async with shard as house, lifespan(house.app):
         yield house
         house.ledger.trouble = None
 
 
 @asynccontextmanager
 async def furnished(
-    settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
+    settings: GatewaySettings | None = None,
+    *,
+    fast_lane: bool = True,
+    log: Log | None = None,
+    policy: Policy | None = None,
+    imported: CodeStore | None = None,
 ) -> AsyncIterator[House]:
     """Run a house's shard; whoever serves its application runs the lifespan."""
-    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log)
+    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported)
     async with AsyncExitStack() as stack:
         shard = Shard(
-            "certificates:00", house.log, Issuer(VAULT), house.ledger, house.clock, house.policy, ActorSettings()
+            "certificates:00",
+            house.log,
+            Issuer(VAULT),
+            house.ledger,
+            house.clock,
+            house.policy,
+            ActorSettings(),
+            house.imported,
         )
         house.ledger.shard = shard
         running = asyncio.create_task(shard.run(), name="shard")

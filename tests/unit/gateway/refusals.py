@@ -55,6 +55,11 @@ async def _(house: House) -> Response:
     return await house.sell(order="SO-2")
 
 
+@story("CodeNotForSale", "in no batch that was imported")
+async def _(house: House) -> Response:
+    return await house.sell()
+
+
 @story("OrderLineAlreadyAllocated", "the line has a code")
 async def _(house: House) -> Response:
     await house.sell()

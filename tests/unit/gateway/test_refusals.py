@@ -8,6 +8,8 @@ from actors.errors import ActorError, OutcomeUnknownError
 from gateway.faults import Fault
 from gateway.problems import KINDS
 from gateway.settings import GatewaySettings
+from ledger.codes import Salable
+from ledger.policy import Policy
 from ledger.refusals import Refusal
 from tests.unit.gateway.faults import troubled
 from tests.unit.gateway.house import OTHER, UNKNOWN, House, opened
@@ -28,10 +30,13 @@ HASTY = {
 """Bounds for those refusals that are waited for; in other stories they would be one on a busy machine."""
 
 
+POLICIES = {"CodeNotForSale": Policy(codes=Salable.IMPORTED)}
+
+
 @pytest.mark.parametrize("fast_lane", [True, False], ids=["front", "litestar"])
 @pytest.mark.parametrize(("code", "name"), STORIES)
 async def test_a_refusal(code: str, name: str, *, fast_lane: bool) -> None:
-    async with opened(HASTY.get(code), fast_lane=fast_lane) as house:
+    async with opened(HASTY.get(code), fast_lane=fast_lane, policy=POLICIES.get(code)) as house:
         response = await STORIES[code, name](house)
 
     kind = KINDS[Refusal(code) if code in list(Refusal) else Fault(code)]

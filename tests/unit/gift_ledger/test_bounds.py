@@ -43,6 +43,8 @@ NO_LIMITS = {
     "gift_ledger.cli.servers.SKEW_WARN_MS": "what a diagnosis is made by",
     "gift_ledger.embedded.folder.TOKEN_BYTES": "the length of a secret",
     "persistence.codec.LINK_BYTES": "the format",
+    "persistence.codes._MEMBER_BYTES": "the format",
+    "persistence.codes._SET_BYTES": "the format",
     "persistence.keys._KEY_BYTES": "the length of a secret",
     "persistence.redis_rehearsal._MINUTE_MS": "a unit",
     "persistence.replication.MARK_BYTES": "the format",

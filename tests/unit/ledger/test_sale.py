@@ -1,9 +1,11 @@
 """A code is reserved, joined to its line, given back or activated."""
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import records as r
-from ledger.certificate import issued
+from ledger.certificate import Certificate, decide, issued
+from ledger.codes import Salable, complete
 from ledger.commands import (
     SYSTEM,
     Activate,
@@ -21,6 +23,7 @@ from ledger.commands import (
 )
 from ledger.errands import Grant
 from ledger.money import DAY_MS
+from ledger.policy import Policy
 from ledger.records import Status
 from tests.unit.ledger.stage import (
     CODE,
@@ -203,3 +206,61 @@ def test_an_undone_sale_tells_the_order_still_what_was_issued() -> None:
     stage.tell(Void(stage.last()), SUPPORT)
 
     assert issued(stage.state, activate(900)) == Grant(700, "RUB")
+
+
+# --- which codes may be sold -----------------------------------------------------------------------------------------
+
+OURS = complete("GC", "7K2M9XT43WPH6VJ")
+CHECKED = Policy(codes=Salable.CHECKED, code_prefixes=("NY", "GC"))
+IMPORTED = Policy(codes=Salable.IMPORTED)
+
+
+def sold(code: str, policy: Policy, command: Reserve = SAME, state: Certificate | None = None) -> str | None:
+    """Return the name of the refusal; ``None``: the code is reserved, or was for the same line."""
+    decision = decide(state or Certificate(code=code), command, SHOP, START, policy)
+    assert (decision.refused is None) or not decision.records
+    return None if decision.refused is None else decision.refused.code.value
+
+
+@pytest.mark.parametrize("code", [CODE, OURS, OURS[:-1] + "2"])
+def test_by_default_any_code_is_sold(code: str) -> None:
+    assert sold(code, Policy()) is None
+
+
+def test_where_codes_are_checked_only_ours_with_a_right_check_character_are_sold() -> None:
+    assert sold(OURS, CHECKED) is None
+    assert sold(complete("NY", "7K2M9XT43WPH6VJ"), CHECKED) is None
+    assert sold(OURS[:-1] + "2", CHECKED) == "CodeNotForSale"
+    assert sold(complete("XY", "7K2M9XT43WPH6VJ"), CHECKED) == "CodeNotForSale"
+    assert sold(CODE, CHECKED) == "CodeNotForSale"
+
+
+@pytest.mark.parametrize("code", [CODE, OURS])
+def test_where_codes_have_to_be_imported_others_are_not_sold(code: str) -> None:
+    assert sold(code, IMPORTED) == "CodeNotForSale"
+    assert sold(code, IMPORTED, replace(SAME, imported=True)) is None
+    assert sold(code, IMPORTED, replace(SAME, probe=True)) == "CodeNotForSale"
+    assert sold(code, IMPORTED, replace(SAME, probe=True, imported=True)) is None
+
+
+@pytest.mark.parametrize("policy", [CHECKED, IMPORTED])
+def test_a_code_that_was_sold_before_stays_what_it_is(policy: Policy) -> None:
+    state = reserved().state
+
+    assert sold(CODE, policy, SAME, state) is None
+    assert sold(CODE, policy, Reserve(ORDER_ID, "2"), state) == "CodeAlreadySold"
+
+
+@pytest.mark.parametrize("policy", [CHECKED, IMPORTED])
+def test_a_code_that_was_given_back_is_asked_about_anew(policy: Policy) -> None:
+    stage = reserved()
+    stage.tell(Release(ORDER_ID, "1", "order cancelled"), SYSTEM)
+
+    assert sold(CODE, policy, SAME, stage.state) == "CodeNotForSale"
+
+
+@pytest.mark.parametrize("policy", [CHECKED, IMPORTED])
+def test_what_was_sold_before_is_spent_as_ever(policy: Policy) -> None:
+    decision = decide(active().state, Authorize(1_000, "RUB"), SHOP, START, policy)
+
+    assert decision.refused is None

@@ -1,0 +1,1 @@
+"""Batches of certificate codes: made here or elsewhere, printed, and imported."""
