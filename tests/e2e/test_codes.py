@@ -19,13 +19,13 @@ DENOMINATION = 5_000
 SPEND: dict[str, object] = {"purpose": "Redemption", "amount": 1_000, "currency": "RUB"}
 
 
-async def sold(market: Market, code: str) -> str:
-    """Have a line of a paid order, sell a code for it; gives the status of the certificate, or the refusal."""
+async def sold(market: Market, code: str) -> tuple[Any, Any]:
+    """Sell a code for the line of a paid order; gives the certificate's status, or the refusal's and its code."""
     order_id = await market.order({"1": DENOMINATION})
     await market.pay(order_id, {"1": DENOMINATION})
     await market.order_is_known(order_id, payment=1)
     answer = await market.reserve(code, order_id, "1")
-    return str(answer.get("status") if "certificateCode" in answer else answer["code"])
+    return answer["status"], answer.get("code")
 
 
 async def spent(market: Market, code: str) -> Any:  # noqa: ANN401 - an amount, or the name of a refusal
@@ -59,10 +59,10 @@ async def test_printed_codes(tmp_path: Path) -> None:
 
     assert nobody_is_shut_out.returncode == 0, nobody_is_shut_out.stdout
     assert made.returncode == 0, made.stderr
-    assert too_early == "CodeNotForSale"
+    assert too_early == (422, "CodeNotForSale")
     assert [one.returncode for one in imported] == [0, 0], [one.stderr for one in imported]
     assert "20 are new and 0 were there" in imported[0].stdout
     assert "0 are new and 20 were there" in imported[1].stdout
-    assert sales == ["Active", "Active", "CodeNotForSale", "InvalidRequest"]
+    assert sales == [("Active", None), ("Active", None), (422, "CodeNotForSale"), (400, "InvalidRequest")]
     assert spendings == [1_000, 1_000, "CertificateNotFound"]
     assert proof.returncode == 0, proof.stdout
