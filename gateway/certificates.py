@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from litestar.types import Receive
 
+from actors.ports import Ask
 from gateway.access import Call, Client
 from gateway.bodies import BodyDecoder, check_length, check_media, read_body
 from gateway.exchange import Exchange
@@ -31,8 +32,9 @@ from gateway.requests import (
 )
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.trials import Trials, is_trial
 from ledger.answers import Answer
-from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, Origin, ReissueCvc, Sell, Unblock, Void
+from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, ReissueCvc, Sell, Unblock, Void
 from ledger.identifiers import certificate_entity, normalise_code
 from ledger.money import SECOND_MS
 from persistence.vault import Vault
@@ -58,8 +60,9 @@ _HEADERS_REPLAYED: Final = (JSON, REPLAYED)
 class Certificates:
     """Answers the POST calls."""
 
-    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring) -> None:
+    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, trials: Trials) -> None:
         self._ledger = services.ledger
+        self._trials = trials
         self._vault = services.vault
         self._settings = settings
         self._keyring = keyring
@@ -79,14 +82,18 @@ class Certificates:
         settings = self._settings
         body = await read_body(headers, receive, settings.body_bytes_max, settings.receive_seconds)
         asked = self._asked(client, call, code, key, body)
-        async with asyncio.timeout(settings.deadline_seconds):
-            answer = await self._ledger.ask(*asked)
+        if is_trial(asked[1], asked[2]):
+            answer = await self._tried(exchange, client, asked)
+        else:
+            async with asyncio.timeout(settings.deadline_seconds):
+                answer = await self._ledger.ask(*asked)
         return self.reply(exchange, answer)
 
     def begin(self, exchange: Exchange, call: Call, code: str, body: bytes) -> asyncio.Future[Answer] | None:
         """As :meth:`post` for a request that is there as a whole: all but the waiting.
 
-        ``None``: nothing was begun, because the key or the writer of the certificate has to be looked up first.
+        ``None``: nothing was begun, because the key, the writer of the certificate, or whether another CVC may be tried
+        has to be looked up first.
 
         Raises:
             ProblemError: what is wrong with the request; nothing was begun.
@@ -98,11 +105,38 @@ class Certificates:
         admitted(client, exchange, call)
         key, code = _named(exchange.headers, code)
         check_length(body, self._settings.body_bytes_max)
-        return self._ledger.ask_now(*self._asked(client, call, code, key, body))
+        asked = self._asked(client, call, code, key, body)
+        if is_trial(asked[1], asked[2]):
+            return self._tried_now(exchange, client, asked)
+        return self._ledger.ask_now(*asked)
 
-    def _asked(
-        self, client: Client, call: Call, code: str, key: str | None, body: bytes
-    ) -> tuple[str, AnyCommand, Origin]:
+    async def _tried(self, exchange: Exchange, client: Client, asked: Ask) -> Answer:
+        """The ledger's answer to a trial, once it may leave."""
+        entity, command, _ = asked
+        trial = await self._trials.begin(exchange, client, entity, command)
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                answer = await self._ledger.ask(*asked)
+        except BaseException:
+            self._trials.give_up(trial)
+            raise
+        await self._trials.learn(trial, answer)
+        return answer
+
+    def _tried_now(self, exchange: Exchange, client: Client, asked: Ask) -> asyncio.Future[Answer] | None:
+        entity, command, _ = asked
+        trial = self._trials.begin_now(exchange, client, entity, command)
+        if trial is None:
+            return None
+        asking = None
+        try:
+            asking = self._ledger.ask_now(*asked)
+        finally:
+            if asking is None:
+                self._trials.give_up(trial)
+        return None if asking is None else self._trials.follow(trial, asking)
+
+    def _asked(self, client: Client, call: Call, code: str, key: str | None, body: bytes) -> Ask:
         """What the ledger is asked."""
         command = COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
         entity = certificate_entity(code)

@@ -228,7 +228,7 @@ class BoundedConnection(HttpToolsProtocol):
         url = self.url
         if self.begin is None or b"?" in url or b"%" in url or not url.isascii():
             return False
-        scope = {"method": "POST", "path": url.decode(), "headers": self.headers}
+        scope = {"method": "POST", "path": url.decode(), "headers": self.headers, "client": self.client}
         short = ShortCycle(keep_alive=self.parser.should_keep_alive())
         self._begun = self.begin(cast("HTTPScope", scope), body, partial(self._respond, short))
         if self._begun is None:
@@ -344,7 +344,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _tell(self, error: ProblemError) -> None:
         """Answer what is no request, or not looked at."""
-        scope = {"type": "http", "method": "", "path": "", "headers": []}
+        scope = {"type": "http", "method": "", "path": "", "headers": [], "client": self.client}
         exchange = Exchange(cast("HTTPScope", scope))
         reply = problem(exchange, error)
         self.metrics.count_refused(reply.status, exchange.code)

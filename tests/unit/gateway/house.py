@@ -16,6 +16,7 @@ from actors.settings import ActorSettings
 from actors.shard import Shard
 from gateway.app import create_app
 from gateway.documentation import openapi
+from gateway.guesses import kept_max
 from gateway.services import Component, Condition, Health, Services
 from gateway.settings import GatewaySettings
 from ledger.commands import SYSTEM, AnyCommand, Origin, Place, PlannedLine, RecordPayment
@@ -23,6 +24,7 @@ from ledger.policy import Policy
 from persistence.keys import ClientKey, MemoryKeyStore, hash_key
 from persistence.memory import MemoryLog
 from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault
+from persistence.windows import MemoryWindows, Windows
 from tests.unit.gateway.documented import Documented
 
 if TYPE_CHECKING:
@@ -130,18 +132,22 @@ class Response(NamedTuple):
 class House:
     """A running gateway and everything behind it."""
 
-    def __init__(self, settings: GatewaySettings, *, fast_lane: bool, log: Log | None = None) -> None:
+    def __init__(
+        self, settings: GatewaySettings, *, fast_lane: bool, log: Log | None = None, windows: Windows | None = None
+    ) -> None:
         self.clock = Clock()
         self.log = log or MemoryLog(clock=self.clock)
         self.ledger = OneShard()
         self.probe = Probe()
         self.keys = MemoryKeyStore([client_key(role) for role in ROLES] + [client_key("till-2", role="pos")])
         self.policy = Policy()
+        self.windows = windows or MemoryWindows(settings.guess_window_seconds, kept_max(settings))
         self.services = Services(
             ledger=self.ledger,
             log=self.log,
             vault=VAULT,
             keys=self.keys,
+            windows=self.windows,
             clock=self.clock,
             health=self.probe,
         )
@@ -274,20 +280,28 @@ def client_key(client: str, role: str | None = None, revoked_at: int | None = No
 
 @asynccontextmanager
 async def opened(
-    settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
+    settings: GatewaySettings | None = None,
+    *,
+    fast_lane: bool = True,
+    log: Log | None = None,
+    windows: Windows | None = None,
 ) -> AsyncIterator[House]:
     """Run a house: its shard, and the lifespan of its application."""
-    async with furnished(settings, fast_lane=fast_lane, log=log) as house, lifespan(house.app):
+    async with furnished(settings, fast_lane=fast_lane, log=log, windows=windows) as house, lifespan(house.app):
         yield house
         house.ledger.trouble = None
 
 
 @asynccontextmanager
 async def furnished(
-    settings: GatewaySettings | None = None, *, fast_lane: bool = True, log: Log | None = None
+    settings: GatewaySettings | None = None,
+    *,
+    fast_lane: bool = True,
+    log: Log | None = None,
+    windows: Windows | None = None,
 ) -> AsyncIterator[House]:
     """Run a house's shard; whoever serves its application runs the lifespan."""
-    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log)
+    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log, windows=windows)
     async with AsyncExitStack() as stack:
         shard = Shard(
             "certificates:00", house.log, Issuer(VAULT), house.ledger, house.clock, house.policy, ActorSettings()
