@@ -18,6 +18,7 @@ from gateway.keyring import Keyring
 from gateway.metrics import Exposition, Metrics
 from gateway.problems import problem
 from gateway.raw import Raw, exchange_of
+from gateway.rates import Rates
 from gateway.readiness import ReadinessCheck
 from gateway.reads import Reads
 from gateway.services import Services
@@ -33,12 +34,13 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
         settings: its bounds.
         fast_lane: whether the hot calls take the short way past Litestar. The answers are the same.
     """
-    keyring = Keyring(services.keys, settings)
+    metrics = Metrics()
+    rates = Rates(settings.rate_per_second, metrics.limited) if settings.rate_per_second else None
+    keyring = Keyring(services.keys, settings, rates)
     addresses = Addresses(networks(settings.trusted_proxies))
-    guesses = Guesses(services.windows, settings)
+    guesses = Guesses(services.windows, settings, metrics.limited)
     trials = Trials(guesses, addresses)
     certificates = Certificates(services, settings, keyring, trials)
-    metrics = Metrics(guesses.counts)
     services.metrics.register(metrics)
 
     @asynccontextmanager

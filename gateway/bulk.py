@@ -81,6 +81,8 @@ class Bulk:
         try:
             body = await read_body(headers, receive, settings.bulk_body_bytes_max, settings.receive_seconds)
             items = self._decoders[call].decode(body)
+            if self._keyring.rates is not None and len(items) > 1:
+                self._keyring.rates.spend(client.name, exchange, len(items) - 1)
             outcomes = await self._outcomes(exchange, call, client, items)
         finally:
             self._requests -= 1

@@ -2,8 +2,9 @@
 
 All of a call is in :meth:`Certificates.post`, whichever way the request came: past Litestar or through it.
 
-Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key`` and the code,
-415, 413, 408, 400 for the body, and then what the ledger says.
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 429 ``RateLimited`` (its rate), 400 for
+``Idempotency-Key`` and the code, 415, 413, 408, 400 for the body, 429 ``RateLimited`` (too many wrong CVCs), and then
+what the ledger says.
 """
 
 import asyncio
@@ -103,12 +104,17 @@ class Certificates:
         if client is None:
             return None
         admitted(client, exchange, call)
+        rates = self._keyring.rates
+        if rates is not None and not rates.has_room(client.name):
+            return None
         key, code = _named(exchange.headers, code)
         check_length(body, self._settings.body_bytes_max)
         asked = self._asked(client, call, code, key, body)
-        if is_trial(asked[1], asked[2]):
-            return self._tried_now(exchange, client, asked)
-        return self._ledger.ask_now(*asked)
+        trying = is_trial(asked[1], asked[2])
+        asking = self._tried_now(exchange, client, asked) if trying else self._ledger.ask_now(*asked)
+        if rates is not None and asking is not None:
+            rates.spend(client.name, exchange)
+        return asking
 
     async def _tried(self, exchange: Exchange, client: Client, asked: Ask) -> Answer:
         """The ledger's answer to a trial, once it may leave."""
@@ -154,12 +160,14 @@ async def admit(keyring: Keyring, exchange: Exchange, call: Call) -> Client:
     """Who asks, if he may.
 
     Raises:
-        ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``; 503 while keys cannot be checked.
+        ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``, 429 ``RateLimited``; 503 while keys cannot be checked.
     """
     exchange.call = call.value
     authorization = exchange.headers.get(b"authorization")
     client = keyring.find(authorization) or await keyring.client(authorization)
     admitted(client, exchange, call)
+    if keyring.rates is not None:
+        keyring.rates.enter(client.name, exchange)
     return client
 
 

@@ -61,10 +61,17 @@ class Guesses:
     Args:
         windows: what all gateways know, in windows of ``guess_window_seconds``.
         settings: how many may be wrong.
+        counts: where CVCs that were wrong, and those that were not tried, are counted.
         clock: seconds; that of the loop by default.
     """
 
-    def __init__(self, windows: Windows, settings: GatewaySettings, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        settings: GatewaySettings,
+        counts: Counter[str],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._windows = windows
         self._settings = settings
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
@@ -73,8 +80,7 @@ class Guesses:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed_until = float("-inf")
         self._failing = False
-        self.counts: Counter[str] = Counter()
-        """What was refused and why, and how many CVCs were wrong; for the metrics."""
+        self._counts = counts
 
     def take_now(self, client: str, address: str) -> Charge | None:
         """Have a CVC be tried, if that can be decided by what is known here; ``None``: :meth:`take` decides."""
@@ -128,7 +134,7 @@ class Guesses:
         if not wrong:
             self.let_go(charge)
             return
-        self.counts["wrong"] += 1
+        self._counts["wrong"] += 1
         await asyncio.gather(*(self._note_wrong(record) for record in (charge.address, charge.client)))
 
     def let_go(self, charge: Charge) -> None:
@@ -249,15 +255,15 @@ class Guesses:
     # --- refusals ----------------------------------------------------------------------------------------------------
 
     def _refused(self, limit: str, record: Record, now: float) -> ProblemError:
-        self.counts[limit] += 1
+        self._counts[limit] += 1
         return too_many(max(1, math.ceil(record.oldest_at - now)))
 
     def _busy(self) -> ProblemError:
-        self.counts["busy"] += 1
+        self._counts["busy"] += 1
         return ProblemError(Fault.OVERLOADED, "Too many CVCs are being tried at once; nothing happened. Try again.")
 
     def _closed(self) -> ProblemError:
-        self.counts["closed"] += 1
+        self._counts["closed"] += 1
         return ProblemError(Fault.OVERLOADED, "A CVC cannot be checked just now; nothing happened. Try again.")
 
 

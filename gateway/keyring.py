@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from gateway.access import Client, client_of
 from gateway.faults import Fault, ProblemError
+from gateway.rates import Rates
 from gateway.services import Component, Condition
 from gateway.settings import GatewaySettings
 from persistence.errors import StorageError
@@ -32,7 +33,9 @@ class Keyring:
     than a revoked key that works.
     """
 
-    def __init__(self, store: KeyStore, settings: GatewaySettings) -> None:
+    def __init__(self, store: KeyStore, settings: GatewaySettings, rates: Rates | None = None) -> None:
+        self.rates: Final = rates
+        """How often the client of a key may ask; ``None``: as often as it likes."""
         self._store = store
         self._settings = settings
         self._clients: dict[bytes, Client] = {}

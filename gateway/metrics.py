@@ -20,9 +20,9 @@ from gateway.reply import NO_STORE, Reply
 from gateway.services import Services
 
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-LIMITS: Final = ("address", "client", "busy", "closed")
-"""What keeps a CVC from being tried: the wrong ones of its address or client, too many at once, windows that do not
-answer."""
+LIMITS: Final = ("rate", "address", "client", "busy", "closed")
+"""What a request may be refused for: how many the client sends; a CVC for the wrong ones of its address or client, too
+many at once, or windows that do not answer."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -31,13 +31,10 @@ class Metrics(Collector):
 
     A bulk call is one request. Its items are counted beside, under the name of the single call: so requests and items
     together tell how many authorizations there were.
-
-    Args:
-        guesses: CVCs that were wrong, and that were not tried, by :class:`gateway.guesses.Guesses`.
     """
 
-    def __init__(self, guesses: Mapping[str, int] | None = None) -> None:
-        self._guesses = {} if guesses is None else guesses
+    def __init__(self) -> None:
+        self.limited: Counter[str] = Counter()
         self.in_flight = 0
         self.items_in_flight = 0
         self.connections = 0
@@ -97,13 +94,13 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily("gift_ledger_http_connections", "Open connections.", value=self.connections)
         yield CounterMetricFamily(
-            "gift_ledger_http_cvc_wrong", "CVCs that were wrong.", value=self._guesses.get("wrong", 0)
+            "gift_ledger_http_cvc_wrong", "CVCs that were wrong.", value=self.limited["wrong"]
         )
         limited = CounterMetricFamily(
-            "gift_ledger_http_cvc_limited", "CVCs that were not tried, by what limited them.", labels=("limit",)
+            "gift_ledger_http_limited", "Requests and items that were refused, by the limit.", labels=("limit",)
         )
         for limit in LIMITS:
-            limited.add_metric((limit,), self._guesses.get(limit, 0))
+            limited.add_metric((limit,), self.limited[limit])
         yield limited
         yield CounterMetricFamily(
             "gift_ledger_http_connections_refused",
