@@ -85,7 +85,8 @@ class Record:
         allowed = self.floor + self.earned
         counted = self.counted
         if counted >= allowed:
-            if now - self.read_at >= REFRESH_SECONDS:
+            # one that was added while the windows were asked may have been counted twice
+            if self.since or now - self.read_at >= REFRESH_SECONDS:
                 return ASK
             return WAIT if counted - self.under_way < allowed else FULL
         not_asked_about = self.since + self.failed + self.under_way

@@ -15,6 +15,9 @@ from tests.unit.gateway.house import House, OneShard, furnished
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from persistence.log import Log
+    from persistence.windows import Windows
+
 PATIENCE_SECONDS = 60.0
 """What a test waits for at most; it never decides a test that goes well."""
 PATIENT = {"receive_seconds": PATIENCE_SECONDS, "deadline_seconds": PATIENCE_SECONDS, "drain_seconds": PATIENCE_SECONDS}
@@ -102,10 +105,12 @@ class Served(NamedTuple):
 
 
 @asynccontextmanager
-async def served(**bounds: Any) -> AsyncIterator[Served]:  # noqa: ANN401 - those of the settings
+async def served(
+    *, windows: Windows | None = None, log: Log | None = None, **bounds: Any  # noqa: ANN401 - those of the settings
+) -> AsyncIterator[Served]:
     """Serve a house on a free port, with these bounds."""
     settings = GatewaySettings(port=0, **(PATIENT | bounds))
-    async with furnished(settings) as house:
+    async with furnished(settings, log=log, windows=windows) as house:
         stop = asyncio.Event()
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
