@@ -6,6 +6,7 @@ to be seen by how long that took.
 """
 
 import asyncio
+import math
 from functools import partial
 from random import SystemRandom
 from typing import Final
@@ -18,8 +19,8 @@ from ledger.answers import Answer
 from ledger.commands import AnyCommand, Authorize, Inquire, Origin
 from ledger.refusals import Refusal
 
-VEIL_SECONDS_MIN: Final = 0.02
-VEIL_SECONDS_MAX: Final = 0.04
+VEIL_SECONDS_MIN: Final = 0.05
+VEIL_SECONDS_MAX: Final = 0.1
 """How long a refusal is kept back: longer than the ledger takes, as a rule, and of a length that says nothing. By lot,
 because timers are exact to a millisecond only, and by the rest of it could be told when the ledger had answered."""
 
@@ -168,9 +169,9 @@ def is_veiled(answer: Answer | Exception) -> bool:
 async def unveiled(trial: Trial) -> None:
     """Return at the time that was drawn for the trial, or as long again after it as often as it has passed."""
     loop = asyncio.get_running_loop()
-    now = loop.time()
-    while trial.veiled_until < now:
-        trial.veiled_until += VEIL_SECONDS_MAX
+    late = loop.time() - trial.veiled_until
+    if late > 0:
+        trial.veiled_until += math.ceil(late / VEIL_SECONDS_MAX) * VEIL_SECONDS_MAX
     waiter: asyncio.Future[None] = loop.create_future()
     timer = loop.call_at(trial.veiled_until, _end, waiter)
     try:
