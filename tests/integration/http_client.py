@@ -92,9 +92,10 @@ class Served(NamedTuple):
     serving: asyncio.Task[None]
     lines: list[Line]
 
-    async def line(self) -> Line:
-        """Return a new connection."""
-        line = Line(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def line(self, local: str | None = None) -> Line:
+        """Return a new connection, from an address of this machine."""
+        address = None if local is None else (local, 0)
+        line = Line(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=address))
         self.lines.append(line)
         return line
 
