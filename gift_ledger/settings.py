@@ -85,14 +85,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, about(_HTTP, "Most open connections; a further one is told to come back, and closed.", ge=1, le=1_000_000)
     ] = 10_000
     http_connections_address_max: Annotated[
-        int, about(_HTTP, "Most open connections of one address; those of trusted proxies do not count.", ge=1)
+        int, about(_HTTP, "Most open connections of one address; trusted proxies have more.", ge=1, le=1_000_000)
     ] = 2_000
     http_trusted_proxies: Annotated[
         str,
         about(_HTTP, "Addresses or networks, with commas, of proxies and storefronts' servers that say for whom they ask."),
     ] = ""
     http_rate_per_second: Annotated[
-        float, about(_HTTP, "Requests a second that a client may send to a gateway; 0: any number.", ge=0, le=1e6)
+        float, about(_HTTP, "Requests a second of one client on one gateway; 0: any number.", ge=0.0, le=100_000.0)
     ] = 0.0
     http_bulk_items_max: Annotated[
         int,

@@ -10,7 +10,8 @@ from fakeredis import FakeServer
 
 from persistence.errors import StorageError
 from persistence.redis_client import Client, connect
-from persistence.windows import Count, MemoryWindows, RedisWindows, Windows
+from persistence.memory_windows import MemoryWindows
+from persistence.windows import Count, RedisWindows, Windows
 from tests.contract.conftest import SERVERS, WAIT_SECONDS
 from tests.contract.fake_redis import fake_pool, fake_redis
 from tests.real.fixtures import ServerKind

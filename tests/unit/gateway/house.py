@@ -23,8 +23,9 @@ from ledger.commands import SYSTEM, AnyCommand, Origin, Place, PlannedLine, Reco
 from ledger.policy import Policy
 from persistence.keys import ClientKey, MemoryKeyStore, hash_key
 from persistence.memory import MemoryLog
+from persistence.memory_windows import MemoryWindows
 from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault
-from persistence.windows import MemoryWindows, Windows
+from persistence.windows import Windows
 from tests.unit.gateway.documented import Documented
 
 if TYPE_CHECKING:
