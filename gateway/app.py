@@ -17,8 +17,8 @@ from gateway.handlers import ROUTES, Admission
 from gateway.keyring import Keyring
 from gateway.metrics import Exposition, Metrics
 from gateway.problems import problem
-from gateway.raw import Raw, exchange_of
 from gateway.rates import Rates
+from gateway.raw import Raw, exchange_of
 from gateway.readiness import ReadinessCheck
 from gateway.reads import Reads
 from gateway.services import Services

@@ -349,7 +349,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _tell(self, error: ProblemError) -> None:
         """Answer what is no request, or not looked at."""
-        scope = {"type": "http", "method": "", "path": "", "headers": [], "client": self.client}
+        scope: dict[str, Any] = {"type": "http", "method": "", "path": "", "headers": [], "client": self.client}
         exchange = Exchange(cast("HTTPScope", scope))
         reply = problem(exchange, error)
         self.metrics.count_refused(reply.status, exchange.code)

@@ -14,13 +14,13 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from gateway.faults import Fault, ProblemError
-from gateway.record import ASK, FREE, FULL, REFRESH_SECONDS, WAIT, Record, Room
+from gateway.record import ASK, FREE, FULL, REFRESH_SECONDS, WAIT, Record
 from gateway.settings import GatewaySettings
 from ledger.refusals import Refusal
 from persistence.errors import StorageError
 from persistence.windows import Windows
 
-EARNED_MAX: Final = 1_000
+EARNED_MAX: Final = 500
 """Further wrong CVCs that a good record earns at most."""
 RECORDS_MAX: Final = 50_000
 """Clients and addresses that are remembered, the latest ones; what others did is asked for again."""

@@ -93,9 +93,7 @@ class Metrics(Collector):
             "gift_ledger_http_items_in_flight", "Items of bulk calls under way.", value=self.items_in_flight
         )
         yield GaugeMetricFamily("gift_ledger_http_connections", "Open connections.", value=self.connections)
-        yield CounterMetricFamily(
-            "gift_ledger_http_cvc_wrong", "CVCs that were wrong.", value=self.limited["wrong"]
-        )
+        yield CounterMetricFamily("gift_ledger_http_cvc_wrong", "CVCs that were wrong.", value=self.limited["wrong"])
         limited = CounterMetricFamily(
             "gift_ledger_http_limited", "Requests and items that were refused, by the limit.", labels=("limit",)
         )

@@ -10,7 +10,7 @@ STALE_SECONDS: Final = 5.0
 """What was found out longer ago has to be found out again before another CVC is tried."""
 REFRESH_SECONDS: Final = 1.0
 """After this it is found out again while calls go on; and one that is at its limit is looked at again."""
-STRIDE_PART: Final = 4
+STRIDE_PART: Final = 10
 """The part of what is allowed that one gateway lets through before it asks again what the others have let through."""
 STRIDE_MIN: Final = 2
 """The least of it: less would have even a small shop's calls wait for one another."""

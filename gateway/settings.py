@@ -32,10 +32,10 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     and a certificate is locked after three."""
     guess_client_wrong_max: int = 100
     """Wrong CVCs of a client within the window: what a guesser with any number of addresses has, whose chance grows
-    with it. One in twenty people mistypes: it is enough for 2 000 CVCs, and a good record adds to it."""
-    guess_right_per_wrong: int = 10
-    """Certificates whose right CVC was sent within the window earn client and address one further wrong one: twice as
-    many as people mistype, so that a large shop is not held up by its size."""
+    with it. If one in twenty is mistyped, it is enough for 2 000 CVCs, and a good record adds to it."""
+    guess_right_per_wrong: int = 20
+    """So many certificates whose right CVC was sent within the window earn client and address one further wrong one:
+    as many as are mistyped, so that no shop is held up by its size."""
     head_bytes_max: int = 32_768
     """Longest request line with headers; beyond it the connection is closed."""
     receive_seconds: float = 10.0

@@ -1,4 +1,4 @@
-"""Calls that may tell something of a code to whoever should not know it: those with a CVC, or for which one is required.
+"""Calls that may tell something of a code to whoever should not know it: with a CVC, or for which one is required.
 
 Two things are done about them. A CVC is only tried if :class:`~gateway.guesses.Guesses` allows it. And a refusal leaves
 after a time that was drawn by lot when the ledger was asked: whether the certificate exists, and was in memory, is not

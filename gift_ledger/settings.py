@@ -89,7 +89,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 2_000
     http_trusted_proxies: Annotated[
         str,
-        about(_HTTP, "Addresses or networks, with commas, of proxies and storefronts' servers that say for whom they ask."),
+        about(
+            _HTTP, "Addresses or networks, with commas, of proxies and storefronts' servers that say for whom they ask."
+        ),
     ] = ""
     http_rate_per_second: Annotated[
         float, about(_HTTP, "Requests a second of one client on one gateway; 0: any number.", ge=0.0, le=100_000.0)
@@ -222,8 +224,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, about(_RULES, "Wrong CVCs of one client in that time, whatever addresses they come from.", ge=1, le=10_000)
     ] = 100
     guess_right_per_wrong: Annotated[
-        int, about(_RULES, "Certificates whose right CVC earns one further wrong one.", ge=1, le=10_000)
-    ] = 10
+        int, about(_RULES, "Certificates whose right CVCs earn one further wrong one.", ge=1, le=10_000)
+    ] = 20
     cvc_attempts_free: Annotated[
         int, about(_RULES, "Wrong CVCs in a row after which attempts are locked.", ge=1, le=10)
     ] = 3

@@ -4,9 +4,8 @@ The library `limits` keeps them in Redis, as lists of times that go away by them
 """
 
 import time
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol
 
-import redis.exceptions
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
@@ -67,14 +66,16 @@ class RedisWindows:
     ) -> None:
         if pool is None:
             pool = pool_of(url, connections_max=CONNECTIONS_MAX, timeout_seconds=timeout_seconds)
-        # the address is the pool's: what is given here is only looked at
+        # untyped in both libraries; the address is the pool's, and the one that is given here is only looked at
+        self._pool: Any = pool
         storage = RedisStorage(
-            "async+redis://pool:6379", implementation="redispy", key_prefix=f"{prefix}:guesses", connection_pool=pool
+            "async+redis://pool:6379",
+            implementation="redispy",
+            key_prefix=f"{prefix}:guesses",
+            connection_pool=self._pool,
         )
-        self._storage = storage
         self._limiter = MovingWindowRateLimiter(storage)
         self._item: RateLimitItem = RateLimitItemPerSecond(kept_max, seconds, namespace="window")
-        self._seconds = seconds
 
     async def add(self, name: str, number: int = 1) -> None:
         """See :meth:`Windows.add`."""
@@ -88,4 +89,4 @@ class RedisWindows:
 
     async def close(self) -> None:
         """See :meth:`Windows.close`."""
-        await self._storage.bridge.get_connection().aclose(close_connection_pool=True)
+        await self._pool.disconnect()

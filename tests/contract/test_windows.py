@@ -9,8 +9,8 @@ import pytest
 from fakeredis import FakeServer
 
 from persistence.errors import StorageError
-from persistence.redis_client import Client, connect
 from persistence.memory_windows import MemoryWindows
+from persistence.redis_client import Client, connect
 from persistence.windows import Count, RedisWindows, Windows
 from tests.contract.conftest import SERVERS, WAIT_SECONDS
 from tests.contract.fake_redis import fake_pool, fake_redis
@@ -38,6 +38,7 @@ async def stage(
         yield Stage(made.__getitem__, None)
         return
     opened: list[RedisWindows] = []
+    pool: Callable[[], object]
     if request.param == "fakeredis":
         fake = FakeServer(version=(7, 4), server_type="redis")
         url, client, pool = "redis://fake", fake_redis(fake), lambda: fake_pool(fake)
@@ -166,5 +167,5 @@ async def test_a_server_that_is_not_there_is_told_as_ours() -> None:
 
 async def _until(happened: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await happened():
+        while not await happened():  # noqa: ASYNC110 - no server tells when time has passed
             await asyncio.sleep(0.05)

@@ -107,7 +107,10 @@ class Served(NamedTuple):
 
 @asynccontextmanager
 async def served(
-    *, windows: Windows | None = None, log: Log | None = None, **bounds: Any  # noqa: ANN401 - those of the settings
+    *,
+    windows: Windows | None = None,
+    log: Log | None = None,
+    **bounds: Any,  # noqa: ANN401 - those of the settings
 ) -> AsyncIterator[Served]:
     """Serve a house on a free port, with these bounds."""
     settings = GatewaySettings(port=0, **(PATIENT | bounds))

@@ -28,8 +28,6 @@ from tests.unit.gateway.house import opened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.errors import ActorError
-    from actors.ports import Ask
     from ledger.answers import Answer
 
 TRIES = 3
@@ -106,7 +104,7 @@ class Measurement:
                 await asyncio.sleep(self._planted)
             return await ask(entity, *rest)  # type: ignore[arg-type]
 
-        ledger.ask = slower  # type: ignore[method-assign]
+        ledger.ask = slower  # type: ignore[method-assign, assignment]
 
     async def _timed(self, here: Served) -> Seconds:
         seconds = Seconds([], [])
@@ -117,14 +115,16 @@ class Measurement:
     async def _line(self, here: Served, codes: Sequence[str], seconds: Seconds) -> None:
         """Ask for each code, and for one that nobody knows, in an order that is drawn by lot."""
         line = await here.line()
-        lot = Random(codes[0])  # noqa: S311 - for an order
+        lot = Random(codes[0])
         for attempt in range(TRIES):
             for code in codes:
                 tried = f"{attempt:04}"  # right once in ten thousand times
                 pair = [(code, seconds.known), (code.replace("KNOWN", "OTHER"), seconds.unknown)]
                 lot.shuffle(pair)
                 for one, taken in pair:
-                    data = post(f"/certificates/{one}/balance", msgspec.json.encode({"cvc": tried}), client="storefront")
+                    data = post(
+                        f"/certificates/{one}/balance", msgspec.json.encode({"cvc": tried}), client="storefront"
+                    )
                     begun = perf_counter()
                     answer = await line.ask(data)
                     if answer.status == 200:

@@ -51,7 +51,7 @@ async def test_many_slow_clients_keep_nobody_out() -> None:
 async def ask_until(here: Served, status: int) -> None:
     """Ask on new connections until one is answered so: the gateway learns of an end when it comes to it."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await (await here.line()).ask(get(LIVE))).status != status:
+        while (await (await here.line()).ask(get(LIVE))).status != status:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -36,9 +36,7 @@ class Watched(RedisWindows):
     """Windows in Redis that count what they are asked, and fail if they are told to."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(
-            url, "gl", DEFAULT.guess_window_seconds, kept_max(DEFAULT), timeout_seconds=PATIENCE_SECONDS
-        )
+        super().__init__(url, "gl", DEFAULT.guess_window_seconds, kept_max(DEFAULT), timeout_seconds=PATIENCE_SECONDS)
         self.calls = 0
         self.down = False
 
@@ -57,7 +55,10 @@ class Watched(RedisWindows):
 
 
 @asynccontextmanager
-async def gateway(redis_url: str, **bounds: object) -> AsyncIterator[tuple[Served, Watched]]:
+async def gateway(
+    redis_url: str,
+    **bounds: Any,  # noqa: ANN401 - those of the settings
+) -> AsyncIterator[tuple[Served, Watched]]:
     """Serve a gateway that has its windows in Redis."""
     windows = Watched(redis_url)
     async with served(windows=windows, **bounds) as here:

@@ -28,7 +28,7 @@ def mann_whitney(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def kolmogorov_smirnov(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return how likely distributions that are so far apart are, by Kolmogorov's limit (upper bound: ties count less)."""
+    """Return how likely distributions that are so far apart are, by Kolmogorov's limit."""
     marked = sorted([(value, 0) for value in first] + [(value, 1) for value in second])
     seen = [0, 0]
     apart = 0.0
@@ -37,9 +37,9 @@ def kolmogorov_smirnov(first: Sequence[float], second: Sequence[float]) -> float
             seen[which] += 1
         apart = max(apart, abs(seen[0] / len(first) - seen[1] / len(second)))
     scaled = apart * math.sqrt(len(first) * len(second) / (len(first) + len(second)))
-    if scaled < 0.2:  # noqa: PLR2004 - the series does not converge there, and its sum is 1 to ten digits
+    if scaled < 0.2:
         return 1.0
-    return min(1.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101)))
+    return min(1.0, 2 * sum((-1.0) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101)))
 
 
 def alike(first: Sequence[float], second: Sequence[float]) -> float:

@@ -58,7 +58,7 @@ OTHER: Final = {
     "guess_window_seconds": "60",
     "guess_address_wrong_max": "3",
     "guess_client_wrong_max": "30",
-    "guess_right_per_wrong": "20",
+    "guess_right_per_wrong": "7",
     "cvc_attempts_free": "10",
     "cvc_lock_first_seconds": "1",
     "cvc_lock_max_seconds": "86400",

@@ -22,7 +22,9 @@ def test_values_that_are_equal_share_their_ranks() -> None:
     assert mann_whitney([1, 1, 2, 2], [1, 1, 2, 2]) == 1
     # by hand: ranks 2.5 (four times) and 6.5 (four times); the first has one more of the low ones
     # its sum is 14 for a mean of 18; the variance is 16 / 12 * (9 - 120 / 56)
-    assert mann_whitney([1, 1, 1, 2], [1, 2, 2, 2]) == pytest.approx(math.erfc(4 / math.sqrt(2 * 16 / 12 * (9 - 120 / 56))))
+    assert mann_whitney([1, 1, 1, 2], [1, 2, 2, 2]) == pytest.approx(
+        math.erfc(4 / math.sqrt(2 * 16 / 12 * (9 - 120 / 56)))
+    )
 
 
 def test_distance_of_distributions_by_a_table() -> None:
