@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from functools import partial
 from hashlib import blake2b
+from time import monotonic
 from typing import Any, Final
 
 from gateway.faults import Fault, ProblemError
@@ -62,7 +63,7 @@ class Guesses:
         windows: what all gateways know, in windows of ``guess_window_seconds``.
         settings: how many may be wrong.
         counts: where CVCs that were wrong, and those that were not tried, are counted.
-        clock: seconds; that of the loop by default.
+        clock: seconds.
     """
 
     def __init__(
@@ -70,11 +71,11 @@ class Guesses:
         windows: Windows,
         settings: GatewaySettings,
         counts: Counter[str],
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._windows = windows
         self._settings = settings
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock
         self._records: OrderedDict[tuple[str, str], Record] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,9 +92,11 @@ class Guesses:
         room = of_client.room(now)
         if room is not FREE and (room is ASK or not self._is_good(of_address, now)):
             return None
-        for record in (of_client, of_address):
-            if now - record.read_at >= REFRESH_SECONDS and now >= self._closed_until:
-                self._ask(record)
+        refresh_before = now - REFRESH_SECONDS
+        if (of_client.read_at <= refresh_before or of_address.read_at <= refresh_before) and now >= self._closed_until:
+            for record in (of_client, of_address):
+                if record.read_at <= refresh_before:
+                    self._ask(record)
         return _charge(of_client, of_address)
 
     async def take(self, client: str, address: str) -> Charge:

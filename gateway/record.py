@@ -12,7 +12,7 @@ REFRESH_SECONDS: Final = 1.0
 """After this it is found out again while calls go on; and one that is at its limit is looked at again."""
 STRIDE_PART: Final = 10
 """The part of what is allowed that one gateway lets through before it asks again what the others have let through."""
-STRIDE_MIN: Final = 2
+STRIDE_MIN: Final = 5
 """The least of it: less would have even a small shop's calls wait for one another."""
 
 
@@ -119,4 +119,4 @@ class Record:
 
 def stride(allowed: int) -> int:
     """How many one gateway may have let through that the others do not know of, if so many are allowed."""
-    return max(STRIDE_MIN, allowed // STRIDE_PART)
+    return min(allowed, max(STRIDE_MIN, allowed // STRIDE_PART))

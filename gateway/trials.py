@@ -1,8 +1,8 @@
 """Calls that may tell something of a code to whoever should not know it: with a CVC, or for which one is required.
 
 Two things are done about them. A CVC is only tried if :class:`~gateway.guesses.Guesses` allows it. And a refusal leaves
-after a time that was drawn by lot when the ledger was asked: whether the certificate exists, and was in memory, is not
-to be seen by how long that took.
+after a time that is drawn by lot: whether the certificate exists, and was in memory, is not to be seen by how long the
+ledger took.
 """
 
 import asyncio
@@ -35,19 +35,20 @@ WRONG: Final = frozenset(
 """What the ledger says to a CVC that it counts as wrong."""
 VEILED: Final = WRONG | {Refusal.RATE_LIMITED}
 
+_TRYING: Final = frozenset({Authorize, Inquire})
 _lot: Final = SystemRandom()
 
 
 class Trial:
     """One such call; ``charge`` is ``None`` if it has no CVC that could be wrong."""
 
-    __slots__ = ("charge", "client", "entity", "veiled_until")
+    __slots__ = ("asked_at", "charge", "client", "entity")
 
     def __init__(self, client: str, entity: str, charge: Charge | None) -> None:
         self.client: Final = client
         self.entity: Final = entity
         self.charge: Final = charge
-        self.veiled_until = asyncio.get_running_loop().time() + _lot.uniform(VEIL_SECONDS_MIN, VEIL_SECONDS_MAX)
+        self.asked_at: Final = asyncio.get_running_loop().time()
 
 
 class Trials:
@@ -153,7 +154,7 @@ class Trials:
 
 def is_trial(command: AnyCommand, origin: Origin) -> bool:
     """Whether the command is one: all but a till's without a CVC, a sale, and what needs no CVC."""
-    return isinstance(command, Authorize | Inquire) and (command.cvc is not None or origin.cvc_required)
+    return type(command) in _TRYING and (origin.cvc_required or has_cvc(command))
 
 
 def has_cvc(command: AnyCommand) -> bool:
@@ -167,13 +168,14 @@ def is_veiled(answer: Answer | Exception) -> bool:
 
 
 async def unveiled(trial: Trial) -> None:
-    """Return at the time that was drawn for the trial, or as long again after it as often as it has passed."""
+    """Return at a time that is drawn by lot, counted from when the ledger was asked; if it has passed, at a later one."""
     loop = asyncio.get_running_loop()
-    late = loop.time() - trial.veiled_until
+    when = trial.asked_at + _lot.uniform(VEIL_SECONDS_MIN, VEIL_SECONDS_MAX)
+    late = loop.time() - when
     if late > 0:
-        trial.veiled_until += math.ceil(late / VEIL_SECONDS_MAX) * VEIL_SECONDS_MAX
+        when += math.ceil(late / VEIL_SECONDS_MAX) * VEIL_SECONDS_MAX
     waiter: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_at(trial.veiled_until, _end, waiter)
+    timer = loop.call_at(when, _end, waiter)
     try:
         await waiter
     finally:
