@@ -62,17 +62,17 @@ class RedisWindows:
         kept_max: int,
         *,
         timeout_seconds: float = ANSWER_SECONDS_MAX,
-        pool: object = None,
+        pool: Any = None,  # noqa: ANN401 - untyped in both libraries
     ) -> None:
         if pool is None:
             pool = pool_of(url, connections_max=CONNECTIONS_MAX, timeout_seconds=timeout_seconds)
-        # untyped in both libraries; the address is the pool's, and the one that is given here is only looked at
-        self._pool: Any = pool
+        # the address is the pool's; the one that is given here is only looked at
+        self._pool = pool
         storage = RedisStorage(
             "async+redis://pool:6379",
             implementation="redispy",
             key_prefix=f"{prefix}:guesses",
-            connection_pool=self._pool,
+            connection_pool=pool,
         )
         self._limiter = MovingWindowRateLimiter(storage)
         self._item: RateLimitItem = RateLimitItemPerSecond(kept_max, seconds, namespace="window")

@@ -17,7 +17,6 @@ CVCS: Final = 10_000
 """Of four digits."""
 ADDRESSES: Final = 10_000
 GATEWAYS: Final = 2
-YEAR_DAYS: Final = 365
 
 
 def tries_of_one_code(within_ms: int, policy: Policy) -> int:
