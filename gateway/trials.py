@@ -168,7 +168,7 @@ def is_veiled(answer: Answer | Exception) -> bool:
 
 
 async def unveiled(trial: Trial) -> None:
-    """Return at a time that is drawn by lot, counted from when the ledger was asked; if it has passed, at a later one."""
+    """Return at a time after the ledger was asked that is drawn by lot; if it has passed, at a later one."""
     loop = asyncio.get_running_loop()
     when = trial.asked_at + _lot.uniform(VEIL_SECONDS_MIN, VEIL_SECONDS_MAX)
     late = loop.time() - when

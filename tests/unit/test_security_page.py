@@ -41,7 +41,7 @@ def test_the_table_is_that_of_the_defaults() -> None:
         f"each {DEFAULT.guess_right_per_wrong} certificates whose right CVC",
         f"as well, {EARNED_MAX} at most",
         f"one hit for each {DEFAULT.guess_right_per_wrong * CVCS // 1_000} 000",
-        f"{GATEWAYS} × {stride(DEFAULT.guess_client_wrong_max)} of a client's {DEFAULT.guess_client_wrong_max}",
+        f"{GATEWAYS} times {stride(DEFAULT.guess_client_wrong_max)} of a client's {DEFAULT.guess_client_wrong_max}",
         f"{round(VEIL_SECONDS_MIN * 1_000)} to {round(VEIL_SECONDS_MAX * 1_000)} ms",
         f"{one_code(tries_of_one_code(365 * DAY_MS, Policy())):.0%}",
         f"{tries_of_one_code(365 * DAY_MS, Policy()):,}".replace(",", " "),
