@@ -15,7 +15,7 @@ key                        type    holds
 ``gl:P:sms:due``           zset    their ids by the time (ms) of the next try
 ``gl:P:sms:failures``      list    the newest messages that were given up: id, entity and reason
 ``gl:attempts:CODE``       string  CVC attempts of a code, with an expiry
-``gl:guesses:window/…``     list    times of wrong CVCs of a client or an address, and of those that it has earned, with an
+``gl:guesses:window/…``    list    times of wrong CVCs of a client or an address, and of those it has earned, with an
                                    expiry (:mod:`persistence.windows`)
 ``gl:idem:YYYYMMDD``       hash    outcomes of idempotency keys that were written on that day (UTC), with an expiry
 ``gl:keys``                hash    API keys by id (:mod:`persistence.keys`)
