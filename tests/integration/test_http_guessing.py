@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from actors.errors import OverloadedError
 from gateway.front import Front
 from gateway.guesses import kept_max
 from gateway.record import stride
@@ -243,6 +244,23 @@ async def test_a_call_whose_sender_is_known_asks_nobody_and_needs_no_task(
         assert (tasks["asgi"], windows.calls) == (1, 6)
 
     assert [answer.status for answer in (first, *known, mistyped)] == [201] * 21 + [403]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_ledger_that_takes_nothing_at_once_costs_nothing(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, *, raises: bool
+) -> None:
+    def ask_now(*_: object) -> None:
+        if raises:
+            raise OverloadedError("busy")
+
+    async with gateway(redis_url) as (here, _):
+        await one_by_one(here, [guess()])  # known from here on
+        monkeypatch.setattr(here.house.ledger, "ask_now", ask_now)
+
+        answers = await one_by_one(here, [guess(code) for code in codes(ADDRESS_MAX)])
+
+    assert told(answers) == {"CertificateRefused": ADDRESS_MAX - 1, "RateLimited": 1}
 
 
 async def test_a_wrong_cvc_is_noted_before_its_answer_leaves(redis_url: str) -> None:
