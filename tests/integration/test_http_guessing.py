@@ -4,107 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from actors.errors import OverloadedError
 from gateway.front import Front
-from gateway.guesses import kept_max
 from gateway.record import stride
-from gateway.settings import GatewaySettings
 from gateway.trials import VEIL_SECONDS_MIN
-from ledger.commands import Capture
 from persistence.errors import StorageUnavailableError
-from persistence.windows import Count, RedisWindows
-from tests.integration.http_client import PATIENCE_SECONDS, Answer, Served, hold_up, post, served
-from tests.unit.gateway.house import CODE, RUB, UNKNOWN
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.integration.guessing import (
+    ADDRESS_MAX,
+    CLIENT_MAX,
+    DEFAULT,
+    PROXIES,
+    at_once,
+    codes,
+    gateway,
+    guess,
+    hold,
+    one_by_one,
+    told,
+    tried,
+    wrong,
+)
+from tests.integration.http_client import PATIENCE_SECONDS, hold_up, post
+from tests.unit.gateway.house import CODE, UNKNOWN
 
 pytestmark = pytest.mark.real
-
-DEFAULT = GatewaySettings()
-ADDRESS_MAX = DEFAULT.guess_address_wrong_max
-CLIENT_MAX = DEFAULT.guess_client_wrong_max
-PROXIES = {"trusted_proxies": "127.0.0.0/8"}
-
-
-class Watched(RedisWindows):
-    """Windows in Redis that count what they are asked, and fail if they are told to."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, "gl", DEFAULT.guess_window_seconds, kept_max(DEFAULT), timeout_seconds=PATIENCE_SECONDS)
-        self.calls = 0
-        self.down = False
-
-    async def add(self, name: str, number: int = 1) -> None:
-        self._called()
-        await super().add(name, number)
-
-    async def count(self, name: str) -> Count:
-        self._called()
-        return await super().count(name)
-
-    def _called(self) -> None:
-        self.calls += 1
-        if self.down:
-            raise StorageUnavailableError("down")
-
-
-@asynccontextmanager
-async def gateway(
-    redis_url: str,
-    **bounds: Any,  # noqa: ANN401 - those of the settings
-) -> AsyncIterator[tuple[Served, Watched]]:
-    """Serve a gateway that has its windows in Redis."""
-    windows = Watched(redis_url)
-    async with served(windows=windows, **bounds) as here:
-        yield here, windows
-    await windows.close()
-
-
-def guess(code: str = UNKNOWN, cvc: str = "0000", client: str = "storefront", *headers: str) -> bytes:
-    body = {"purpose": "Redemption", "amount": 1_000, "currency": RUB, "cvc": cvc}
-    return post(f"/certificates/{code}/authorize", msgspec.json.encode(body), *headers, client=client)
-
-
-def hold(client: str = "pos") -> bytes:
-    return post(
-        f"/certificates/{CODE}/authorize", b'{"purpose":"Redemption","amount":1000,"currency":"RUB"}', client=client
-    )
-
-
-def codes(number: int, first: int = 0) -> list[str]:
-    return [f"GC-GUESS-{first + one:06}" for one in range(number)]
-
-
-async def one_by_one(here: Served, requests: list[bytes]) -> list[Answer]:
-    line = await here.line()
-    return [await line.ask(data) for data in requests]
-
-
-async def at_once(here: Served, requests: list[bytes]) -> list[Answer]:
-    """Have a line for each request, and send all of them before any answer."""
-    lines = [await here.line() for _ in requests]
-    return list(await asyncio.gather(*(line.ask(data) for line, data in zip(lines, requests, strict=True))))
-
-
-def told(answers: list[Answer]) -> Counter[str]:
-    return Counter("" if answer.status < 300 else answer.code for answer in answers)
-
-
-def tried(here: Served) -> int:
-    """How many commands with a CVC the ledger was asked."""
-    return sum(getattr(command, "cvc", None) is not None for _, command, _ in here.house.ledger.asked)
-
-
-def wrong(cvc: str) -> str:
-    return f"{(int(cvc) + 1) % 10_000:04}"
-
 
 # --- the limits ------------------------------------------------------------------------------------------------------
 
@@ -319,70 +246,6 @@ async def test_a_call_without_an_outcome_is_no_wrong_one(redis_url: str) -> None
         answers = await one_by_one(here, [guess(code) for code in codes(ADDRESS_MAX + 1)])
 
     assert told(failed) == {"StorageUnavailable": 3 * ADDRESS_MAX}
-    assert told(answers) == {"CertificateRefused": ADDRESS_MAX, "RateLimited": 1}
-
-
-# --- in bulk ---------------------------------------------------------------------------------------------------------
-
-
-def bulk(*items: tuple[str, str | None], client: str = "storefront") -> bytes:
-    body = {
-        "items": [
-            {"certificateCode": code, "amount": 10, "currency": RUB, "cvc": cvc, "idempotencyKey": f"k{number}"}
-            for number, (code, cvc) in enumerate(items)
-        ]
-    }
-    return post("/authorizations", msgspec.json.encode(body), client=client)
-
-
-def outcomes(answer: Answer) -> list[str]:
-    assert answer.status == 200, answer.content
-    return [str(one["body"].get("code", one["status"])) for one in msgspec.json.decode(answer.content)["outcomes"]]
-
-
-async def test_guesses_in_bulk_are_as_many_as_those_one_by_one(redis_url: str) -> None:
-    async with gateway(redis_url) as (here, _):
-        (answer,) = await one_by_one(here, [bulk(*[(code, "0000") for code in codes(100)])])
-
-        assert tried(here) == ADDRESS_MAX
-    assert Counter(outcomes(answer)) == {"CertificateRefused": ADDRESS_MAX, "RateLimited": 100 - ADDRESS_MAX}
-    limited = msgspec.json.decode(answer.content)["outcomes"][-1]["body"]
-    assert limited["instance"] == "/authorizations#/items/99"
-    assert limited["retryAfter"] > 0
-
-
-async def test_right_cvcs_in_bulk_all_go_through_whatever_stands_between_them(redis_url: str) -> None:
-    async with gateway(redis_url) as (here, _):
-        cvc = await here.house.issue()
-        items = [(CODE, cvc if number % 3 else None) for number in range(200)]
-        items[100] = (UNKNOWN, "0000")
-
-        (answer,) = await one_by_one(here, [bulk(*items, client="pos")])
-        captured = [command for _, command, _ in here.house.ledger.asked if isinstance(command, Capture)]
-
-    expected = ["201"] * 200
-    expected[100] = "CertificateNotFound"
-    assert outcomes(answer) == expected
-    assert captured == []
-    versions = [
-        int(one["body"]["authorizationId"].split("_")[1])
-        for one in msgspec.json.decode(answer.content)["outcomes"]
-        if one["status"] == 201
-    ]
-    assert versions == sorted(versions)
-
-
-async def test_a_bulk_call_that_ends_in_the_middle_leaves_nothing_under_way(redis_url: str) -> None:
-    async with gateway(redis_url, deadline_seconds=0.5) as (here, _):
-        at_work, go_on = hold_up(here.house.ledger)
-        (late,) = await one_by_one(here, [bulk(*[(code, "0000") for code in codes(10)])])
-        assert at_work.is_set()
-        go_on.set()
-        here.house.ledger.trouble = None
-
-        answers = await one_by_one(here, [guess(code) for code in codes(ADDRESS_MAX + 1, first=100)])
-
-    assert late.status == 503
     assert told(answers) == {"CertificateRefused": ADDRESS_MAX, "RateLimited": 1}
 
 
