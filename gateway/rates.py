@@ -1,7 +1,7 @@
 """How many requests a second a client may send, and how it is told: the ``RateLimit`` header fields.
 
 Each gateway counts for itself, in memory: a limit for fairness, which costs no question to anybody. The fields are
-those of draft-ietf-httpapi-ratelimit-headers-10.
+those of draft-ietf-httpapi-ratelimit-headers-11.
 """
 
 import math
