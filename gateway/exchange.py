@@ -57,7 +57,7 @@ class Exchange:
     def __init__(self, scope: HTTPScope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.peer: Peer = scope["client"]
+        self.peer: Peer = scope.get("client")
         self.headers: Final = joined(scope["headers"])
         self.call = "other"
         self.client = ""
