@@ -7,19 +7,23 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.di import Provide
 
+from gateway.addresses import Addresses, networks
 from gateway.bulk import Bulk
 from gateway.certificates import Certificates
 from gateway.documentation import documentation
 from gateway.front import HOT, Front
+from gateway.guesses import Guesses
 from gateway.handlers import ROUTES, Admission
 from gateway.keyring import Keyring
 from gateway.metrics import Exposition, Metrics
 from gateway.problems import problem
+from gateway.rates import Rates
 from gateway.raw import Raw, exchange_of
 from gateway.readiness import ReadinessCheck
 from gateway.reads import Reads
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.trials import Trials
 
 
 def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool = True) -> Front:
@@ -30,22 +34,27 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
         settings: its bounds.
         fast_lane: whether the hot calls take the short way past Litestar. The answers are the same.
     """
-    keyring = Keyring(services.keys, settings, services.clock)
-    certificates = Certificates(services, settings, keyring)
     metrics = Metrics()
+    rates = Rates(settings.rate_per_second, metrics.limited) if settings.rate_per_second else None
+    keyring = Keyring(services.keys, settings, services.clock, rates)
+    addresses = Addresses(networks(settings.trusted_proxies))
+    guesses = Guesses(services.windows, settings, metrics.limited)
+    trials = Trials(guesses, addresses)
+    certificates = Certificates(services, settings, keyring, trials)
     services.metrics.register(metrics)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with keyring:
             yield
+            await trials.close()
 
     litestar = Litestar(
         ROUTES,
         guards=[Admission(keyring)],  # the application's: those of a router are copied, and the keyring with them
         dependencies={
             "certificates": _the(certificates),
-            "bulk": _the(Bulk(services, settings, keyring, metrics)),
+            "bulk": _the(Bulk(services, settings, keyring, metrics, trials)),
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
             "documentation": _the(documentation()),

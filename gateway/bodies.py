@@ -97,7 +97,7 @@ class BodyDecoder(Generic[T]):
         """
         try:
             request = self._decoder.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self.explained(body) from None
         names = _NAMES.findall(body)
         if len(names) != len(set(names)) or b"\\" in body:

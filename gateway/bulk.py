@@ -16,7 +16,7 @@ from typing import Any, Final
 from litestar.types import Receive
 
 from actors.errors import ActorError, OverloadedError
-from actors.ports import Ask
+from actors.ports import Ask, BulkLedger
 from gateway.access import Call, Client
 from gateway.bodies import check_media, read_body
 from gateway.bulk_items import ItemsDecoder
@@ -32,6 +32,7 @@ from gateway.metrics import Metrics
 from gateway.reply import JSON, Reply
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.trials import Trial, Trials, is_trial, is_veiled, unveiled
 from ledger.answers import Answer
 from ledger.identifiers import certificate_entity
 
@@ -48,8 +49,11 @@ _logger = logging.getLogger(__name__)
 class Bulk:
     """Answers the bulk calls."""
 
-    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, metrics: Metrics) -> None:
+    def __init__(
+        self, services: Services, settings: GatewaySettings, keyring: Keyring, metrics: Metrics, trials: Trials
+    ) -> None:
         self._ledger = services.ledger
+        self._trials = trials
         self._vault = services.vault
         self._settings = settings
         self._keyring = keyring
@@ -79,7 +83,9 @@ class Bulk:
         try:
             body = await read_body(headers, receive, settings.bulk_body_bytes_max, settings.receive_seconds)
             items = self._decoders[call].decode(body)
-            outcomes = await self._outcomes(call, client, items)
+            if self._keyring.rates is not None and len(items) > 1:
+                self._keyring.rates.spend(client.name, exchange, len(items) - 1)
+            outcomes = await self._outcomes(exchange, call, client, items)
         finally:
             self._requests -= 1
         _log_failures(call, outcomes)
@@ -87,7 +93,9 @@ class Bulk:
         self._metrics.count_items(SINGLE[call], rendered.counts)
         return Reply(200, (JSON,), rendered.body)
 
-    async def _outcomes(self, call: Call, client: Client, items: Sequence[Any]) -> list[Answer | Exception]:
+    async def _outcomes(
+        self, exchange: Exchange, call: Call, client: Client, items: Sequence[Any]
+    ) -> list[Answer | Exception]:
         """What comes of each item; one that is a problem already keeps it."""
         outcomes: list[Answer | Exception] = list(items)
         asks: list[Ask] = []
@@ -104,12 +112,12 @@ class Bulk:
                 continue
             asks.append(ask)
             places.append(place)
-        found = await self._ask(asks)
+        found = await self._ask(exchange, client, asks)
         for place, outcome in zip(places, found, strict=True):
             outcomes[place] = outcome
         return outcomes
 
-    async def _ask(self, asks: list[Ask]) -> list[Answer | ActorError]:
+    async def _ask(self, exchange: Exchange, client: Client, asks: list[Ask]) -> Sequence[Answer | Exception]:
         """The ledger's answers, to as many as may be under way."""
         metrics = self._metrics
         room = max(0, self._settings.bulk_items_in_flight_max - metrics.items_in_flight)
@@ -117,10 +125,81 @@ class Bulk:
         metrics.items_in_flight += len(taken)
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                found = await self._ledger.ask_many(taken)
+                found: Sequence[Answer | Exception]
+                if any(is_trial(command, origin) for _, command, origin in taken):
+                    found = await self._try(exchange, client, taken)
+                else:
+                    found = await self._ledger.ask_many(taken)
         finally:
             metrics.items_in_flight -= len(taken)
-        return found + [_FULL] * (len(asks) - len(taken))
+        return [*found, *[_FULL] * (len(asks) - len(taken))]
+
+    async def _try(self, exchange: Exchange, client: Client, asks: list[Ask]) -> list[Answer | Exception]:
+        """The answers if some are trials: in their order, as many at once as may be tried before more is known."""
+        trying = Trying(self._trials, self._ledger, asks)
+        try:
+            for place, (entity, command, origin) in enumerate(asks):
+                if not is_trial(command, origin):
+                    trying.take(place)
+                    continue
+                trial = self._trials.begin_now(exchange, client, entity, command)
+                try:
+                    if trial is None:
+                        await trying.send()
+                        trial = await self._trials.begin(exchange, client, entity, command)
+                except ProblemError as error:
+                    trying.outcomes[place] = error
+                else:
+                    trying.take(place, trial)
+            await trying.send()
+        finally:
+            trying.give_up()
+        return await trying.unveiled()
+
+
+class Trying:
+    """Items that are being asked for a part at a time."""
+
+    def __init__(self, trials: Trials, ledger: BulkLedger, asks: list[Ask]) -> None:
+        self._trials = trials
+        self._ledger = ledger
+        self._asks = asks
+        self._places: list[int] = []
+        self._trial_of: dict[int, Trial] = {}
+        self._veiled: Trial | None = None
+        self.outcomes: list[Answer | Exception] = [_FULL] * len(asks)
+
+    def take(self, place: int, trial: Trial | None = None) -> None:
+        """Have an item be in the next part."""
+        self._places.append(place)
+        if trial is not None:
+            self._trial_of[place] = trial
+
+    async def send(self) -> None:
+        """Ask for what was taken, and learn what came of it."""
+        places, self._places = self._places, []
+        if not places:
+            return
+        found = await self._ledger.ask_many([self._asks[place] for place in places])
+        ends = []
+        for place, outcome in zip(places, found, strict=True):
+            self.outcomes[place] = outcome
+            trial = self._trial_of.pop(place, None)
+            if trial is not None:
+                self._veiled = trial if is_veiled(outcome) else self._veiled
+                ends.append(self._trials.end(trial, outcome))
+        await asyncio.gather(*ends)
+
+    def give_up(self) -> None:
+        """Let go of trials whose outcome is not known."""
+        while self._trial_of:
+            self._trials.give_up(self._trial_of.popitem()[1])
+
+    async def unveiled(self) -> list[Answer | Exception]:
+        """The outcomes, once they may leave."""
+        if self._veiled is not None:
+            await unveiled(self._veiled)
+        return self.outcomes
 
 
 def _log_failures(call: Call, outcomes: Sequence[Answer | Exception]) -> None:

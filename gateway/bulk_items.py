@@ -46,7 +46,7 @@ class ItemsDecoder(Generic[T]):
         """
         try:
             items: list[T] = self._whole.decode(body).items
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._one_by_one(body)
         return items if _names_are_unique(body) else self._one_by_one(body)
 

@@ -2,8 +2,9 @@
 
 All of a call is in :meth:`Certificates.post`, whichever way the request came: past Litestar or through it.
 
-Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key`` and the code,
-415, 413, 408, 400 for the body, a wrong check character, and then what the ledger says.
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 429 ``RateLimited`` (its rate), 400 for
+``Idempotency-Key`` and the code, 415, 413, 408, 400 for the body, a wrong check character, 429 ``RateLimited`` (too
+many wrong CVCs), and then what the ledger says.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from litestar.types import Receive
 
+from actors.ports import Ask
 from gateway.access import Call, Client
 from gateway.bodies import BodyDecoder, check_length, check_media, read_body
 from gateway.code_check import form_to_check, without_look_up
@@ -32,8 +34,9 @@ from gateway.requests import (
 )
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.trials import Trials, is_trial
 from ledger.answers import Answer
-from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, Origin, ReissueCvc, Sell, Unblock, Void
+from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, ReissueCvc, Sell, Unblock, Void
 from ledger.identifiers import certificate_entity, normalise_code
 from ledger.money import SECOND_MS
 from persistence.vault import Vault
@@ -59,8 +62,9 @@ _HEADERS_REPLAYED: Final = (JSON, REPLAYED)
 class Certificates:
     """Answers the POST calls."""
 
-    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring) -> None:
+    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, trials: Trials) -> None:
         self._ledger = services.ledger
+        self._trials = trials
         self._vault = services.vault
         self._settings = settings
         self._keyring = keyring
@@ -83,14 +87,18 @@ class Certificates:
         asked = self._asked(client, call, code, key, body)
         if self._form is not None and (refused_already := without_look_up(self._form, *asked)) is not None:
             return self.reply(exchange, refused_already)
-        async with asyncio.timeout(settings.deadline_seconds):
-            answer = await self._ledger.ask(*asked)
+        if is_trial(asked[1], asked[2]):
+            answer = await self._tried(exchange, client, asked)
+        else:
+            async with asyncio.timeout(settings.deadline_seconds):
+                answer = await self._ledger.ask(*asked)
         return self.reply(exchange, answer)
 
     def begin(self, exchange: Exchange, call: Call, code: str, body: bytes) -> asyncio.Future[Answer] | None:
         """As :meth:`post` for a request that is there as a whole: all but the waiting.
 
-        ``None``: nothing was begun, because the key or the writer of the certificate has to be looked up first.
+        ``None``: nothing was begun, because the key, the writer of the certificate, or whether another CVC may be tried
+        has to be looked up first.
 
         Raises:
             ProblemError: what is wrong with the request; nothing was begun.
@@ -100,18 +108,50 @@ class Certificates:
         if client is None:
             return None
         admitted(client, exchange, call)
+        rates = self._keyring.rates
+        if rates is not None and not rates.has_room(client.name):
+            return None
         key, code = _named(exchange.headers, code)
         check_length(body, self._settings.body_bytes_max)
         asked = self._asked(client, call, code, key, body)
         if self._form is not None and (answer := without_look_up(self._form, *asked)) is not None:
-            answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            answered.set_result(answer)
-            return answered
-        return self._ledger.ask_now(*asked)
+            asking: asyncio.Future[Answer] | None = asyncio.get_running_loop().create_future()
+            asking.set_result(answer)
+        elif is_trial(asked[1], asked[2]):
+            asking = self._tried_now(exchange, client, asked)
+        else:
+            asking = self._ledger.ask_now(*asked)
+        if rates is not None and asking is not None:
+            rates.spend(client.name, exchange)
+        return asking
 
-    def _asked(
-        self, client: Client, call: Call, code: str, key: str | None, body: bytes
-    ) -> tuple[str, AnyCommand, Origin]:
+    async def _tried(self, exchange: Exchange, client: Client, asked: Ask) -> Answer:
+        """The ledger's answer to a trial, once it may leave."""
+        entity, command, _ = asked
+        trial = await self._trials.begin(exchange, client, entity, command)
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                answer = await self._ledger.ask(*asked)
+        except BaseException:
+            self._trials.give_up(trial)
+            raise
+        await self._trials.learn(trial, answer)
+        return answer
+
+    def _tried_now(self, exchange: Exchange, client: Client, asked: Ask) -> asyncio.Future[Answer] | None:
+        entity, command, _ = asked
+        trial = self._trials.begin_now(exchange, client, entity, command)
+        if trial is None:
+            return None
+        asking = None
+        try:
+            asking = self._ledger.ask_now(*asked)
+        finally:
+            if asking is None:
+                self._trials.give_up(trial)
+        return None if asking is None else self._trials.follow(trial, asking)
+
+    def _asked(self, client: Client, call: Call, code: str, key: str | None, body: bytes) -> Ask:
         """What the ledger is asked."""
         command = COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
         entity = certificate_entity(code)
@@ -129,12 +169,14 @@ async def admit(keyring: Keyring, exchange: Exchange, call: Call) -> Client:
     """Who asks, if he may.
 
     Raises:
-        ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``; 503 while keys cannot be checked.
+        ProblemError: 401 ``Unauthenticated``, 403 ``Forbidden``, 429 ``RateLimited``; 503 while keys cannot be checked.
     """
     exchange.call = call.value
     authorization = exchange.headers.get(b"authorization")
     client = keyring.find(authorization) or await keyring.client(authorization)
     admitted(client, exchange, call)
+    if keyring.rates is not None:
+        keyring.rates.enter(client.name, exchange)
     return client
 
 

@@ -18,6 +18,8 @@ import httptools
 from litestar.types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.addresses import Addresses, networks
+from gateway.crowd import Crowd
 from gateway.cycle import Outgoing, ShortCycle
 from gateway.exchange import Exchange
 from gateway.faults import Fault, ProblemError, invalid
@@ -62,6 +64,7 @@ class BoundedConnection(HttpToolsProtocol):
     settings: ClassVar[GatewaySettings]
     begin: ClassVar[Begin | None]
     metrics: ClassVar[Metrics]
+    crowd: ClassVar[Crowd]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's signature
         super().__init__(*arguments, **named)
@@ -87,7 +90,8 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._outgoing = Outgoing(transport, self._end, self.loop)
         self.metrics.connections += 1
-        if self.metrics.connections > self.settings.connections_max:
+        self._address = self.crowd.enter(self.client)
+        if self.metrics.connections > self.settings.connections_max or self.crowd.is_too_large(self._address):
             self._turn_away()
         else:
             self._wait_for_a_request()
@@ -95,6 +99,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.metrics.connections -= 1
+        self.crowd.leave(self._address)
         self._clock(IDLE)
         if self._quiet_timer is not None:
             self._quiet_timer.cancel()
@@ -228,7 +233,7 @@ class BoundedConnection(HttpToolsProtocol):
         url = self.url
         if self.begin is None or b"?" in url or b"%" in url or not url.isascii():
             return False
-        scope = {"method": "POST", "path": url.decode(), "headers": self.headers}
+        scope = {"method": "POST", "path": url.decode(), "headers": self.headers, "client": self.client}
         short = ShortCycle(keep_alive=self.parser.should_keep_alive())
         self._begun = self.begin(cast("HTTPScope", scope), body, partial(self._respond, short))
         if self._begun is None:
@@ -344,7 +349,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _tell(self, error: ProblemError) -> None:
         """Answer what is no request, or not looked at."""
-        scope = {"type": "http", "method": "", "path": "", "headers": []}
+        scope: dict[str, Any] = {"type": "http", "method": "", "path": "", "headers": [], "client": self.client}
         exchange = Exchange(cast("HTTPScope", scope))
         reply = problem(exchange, error)
         self.metrics.count_refused(reply.status, exchange.code)
@@ -378,5 +383,6 @@ class BoundedConnection(HttpToolsProtocol):
 def bounded(settings: GatewaySettings, begin: Begin | None, metrics: Metrics) -> type[BoundedConnection]:
     """The class of connections with these bounds; ``begin`` takes the hot calls that come in one piece."""
     begin = None if begin is None else staticmethod(begin)
-    members = {"settings": settings, "begin": begin, "metrics": metrics}
+    crowd = Crowd(Addresses(networks(settings.trusted_proxies)), settings.connections_address_max)
+    members = {"settings": settings, "begin": begin, "metrics": metrics, "crowd": crowd}
     return type("BoundedConnection", (BoundedConnection,), members)

@@ -90,7 +90,16 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
     "ETag": {"description": "The version, quoted.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {
+        "description": "How many requests a client may send, if that is limited: `q` in `w` seconds.",
+        "schema": {"type": "string", "examples": ['"requests";q=50;w=1']},
+    },
+    "RateLimit": {
+        "description": "How many of them are left, if that is limited: `r`, and all of them again in `t` seconds.",
+        "schema": {"type": "string", "examples": ['"requests";r=49;t=1']},
+    },
 }
+_RATE: Final = ("RateLimit-Policy", "RateLimit")
 
 
 class Documentation:
@@ -215,6 +224,8 @@ def _outcome(operation: Operation, outcome: Outcome) -> dict[str, Any]:
         headers.append("Idempotency-Replayed")
     if operation.tagged:
         headers.append("ETag")
+    if operation.call is not None:
+        headers += _RATE
     told: dict[str, Any] = {"description": outcome.description, "headers": _header_refs(headers)}
     if outcome.views:
         variants = [_schema(view) for view in outcome.views]
@@ -233,6 +244,8 @@ def _refusal(operation: Operation, status: int, codes: list[Code]) -> dict[str, 
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
+    elif operation.call is not None:
+        headers += _RATE
     narrowed = {"properties": {"status": {"const": status}, "code": {"enum": [code.value for code in codes]}}}
     return {
         "description": ", ".join(f"`{code.value}`" for code in codes),

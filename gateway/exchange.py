@@ -9,6 +9,7 @@ from typing import Final
 
 from litestar.types import HTTPScope
 
+from gateway.addresses import Peer
 from gateway.reply import Header
 
 SCOPE_KEY: Final = "gift_ledger.exchange"
@@ -34,15 +35,29 @@ class Exchange:
         common: headers of every response to this request.
         call: which call it turned out to be, for the metrics.
         client: who asks, once that is known.
+        peer: who is connected, as host and port.
         code: of the problem, if it came to one.
         status: of the response, once that is on its way.
     """
 
-    __slots__ = ("call", "client", "code", "common", "headers", "method", "path", "request_id", "status", "trace_id")
+    __slots__ = (
+        "call",
+        "client",
+        "code",
+        "common",
+        "headers",
+        "method",
+        "path",
+        "peer",
+        "request_id",
+        "status",
+        "trace_id",
+    )
 
     def __init__(self, scope: HTTPScope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.peer: Peer = scope.get("client")
         self.headers: Final = joined(scope["headers"])
         self.call = "other"
         self.client = ""

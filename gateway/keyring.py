@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from gateway.access import Client, client_of
 from gateway.faults import Fault, ProblemError
+from gateway.rates import Rates
 from gateway.services import Component, Condition
 from gateway.settings import GatewaySettings
 from ledger.money import SECOND_MS
@@ -46,7 +47,11 @@ class Keyring:
         clock: milliseconds since the epoch, by which keys expire.
     """
 
-    def __init__(self, store: KeyStore, settings: GatewaySettings, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: KeyStore, settings: GatewaySettings, clock: Callable[[], int], rates: Rates | None = None
+    ) -> None:
+        self.rates: Final = rates
+        """How often the client of a key may ask; ``None``: as often as it likes."""
         self._store = store
         self._settings = settings
         self._clock = clock

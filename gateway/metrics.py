@@ -20,6 +20,9 @@ from gateway.reply import NO_STORE, Reply
 from gateway.services import Services
 
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LIMITS: Final = ("rate", "address", "client", "busy", "closed")
+"""What a request may be refused for: how many the client sends; a CVC for the wrong ones of its address or client, too
+many at once, or windows that do not answer."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -31,6 +34,7 @@ class Metrics(Collector):
     """
 
     def __init__(self) -> None:
+        self.limited: Counter[str] = Counter()
         self.in_flight = 0
         self.items_in_flight = 0
         self.connections = 0
@@ -89,6 +93,13 @@ class Metrics(Collector):
             "gift_ledger_http_items_in_flight", "Items of bulk calls under way.", value=self.items_in_flight
         )
         yield GaugeMetricFamily("gift_ledger_http_connections", "Open connections.", value=self.connections)
+        yield CounterMetricFamily("gift_ledger_http_cvc_wrong", "CVCs that were wrong.", value=self.limited["wrong"])
+        limited = CounterMetricFamily(
+            "gift_ledger_http_limited", "Requests and items that were refused, by the limit.", labels=("limit",)
+        )
+        for limit in LIMITS:
+            limited.add_metric((limit,), self.limited[limit])
+        yield limited
         yield CounterMetricFamily(
             "gift_ledger_http_connections_refused",
             "Connections that were closed at once, because too many were open.",

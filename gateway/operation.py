@@ -11,7 +11,7 @@ from gateway.faults import Code, Fault
 from ledger.refusals import Refusal
 
 JSON_MEDIA: Final = "application/json"
-KEYED: Final = (Fault.INVALID_REQUEST, Fault.UNAUTHENTICATED, Refusal.FORBIDDEN)
+KEYED: Final = (Fault.INVALID_REQUEST, Fault.UNAUTHENTICATED, Refusal.FORBIDDEN, Refusal.RATE_LIMITED)
 SERVED: Final = (Fault.INTERNAL_ERROR, Fault.OVERLOADED, Fault.STORAGE_UNAVAILABLE)
 
 

@@ -31,7 +31,6 @@ _CVC: Final = (
     Refusal.CVC_MISMATCH,
     Refusal.CERTIFICATE_NOT_FOUND,
     Refusal.CERTIFICATE_NOT_ACTIVE,
-    Refusal.RATE_LIMITED,
 )
 _ALIVE: Final = (Refusal.CERTIFICATE_NOT_FOUND, Refusal.CERTIFICATE_NOT_ACTIVE, Refusal.CERTIFICATE_EXPIRED)
 
@@ -39,7 +38,8 @@ _CVC_RULES: Final = (
     "Where a CVC is required (role `storefront`), an unknown code, a missing or wrong CVC and a certificate that is "
     "not active all get the same `CertificateRefused`, which tells nothing about the certificate. Where it is optional "
     "but given, it is checked. After 3 wrong CVCs in a row none is taken for 30 s, doubling at each further one up to "
-    "1 h: `RateLimited`."
+    "1 h: `RateLimited`. The same after too many wrong CVCs of one client, or of one client from one address, whatever "
+    "the codes; calls without a CVC are never limited by that."
 )
 
 TRADE: Final = "Selling and spending"

@@ -13,6 +13,7 @@ from gateway.actor_metrics import ActorMetrics
 from persistence.keys import KeyStore
 from persistence.log import Log
 from persistence.vault import Vault
+from persistence.windows import Windows
 
 
 class Condition(StrEnum):
@@ -54,6 +55,7 @@ class Services(Struct, frozen=True, kw_only=True):
     log: Log
     vault: Vault
     keys: KeyStore
+    windows: Windows
     clock: Callable[[], int]
     health: HealthProbe
     metrics: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)

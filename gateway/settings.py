@@ -23,6 +23,23 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     ``requests_in_flight_max`` no more than a shard's mailbox takes, so that batches keep no till out."""
     connections_max: int = 10_000
     """Connections that are open at once, at some 10 KB each; a further one gets 503 ``Overloaded`` and is closed."""
+    connections_address_max: int = 2_000
+    """Connections of one address, so that it does not take those of all others; trusted proxies may have more."""
+    trusted_proxies: str = ""
+    """Networks, with commas between them, whose ``X-Forwarded-For`` is believed."""
+    rate_per_second: float = 0.0
+    """Requests a second of one client on this gateway, and as many at once; more get 429 ``RateLimited``. 0: any."""
+    guess_window_seconds: int = 3_600
+    """How long a wrong CVC counts, and a right one: long enough that waiting for its end is no way to guess."""
+    guess_address_wrong_max: int = 20
+    """Wrong CVCs of a client from one address within the window: several people behind one address mistype in turn,
+    and a certificate is locked after three."""
+    guess_client_wrong_max: int = 100
+    """Wrong CVCs of a client within the window: what a guesser with any number of addresses has, whose chance grows
+    with it. If one in twenty is mistyped, it is enough for 2 000 CVCs, and a good record adds to it."""
+    guess_right_per_wrong: int = 20
+    """So many certificates whose right CVC was sent within the window earn client and address one further wrong one:
+    as many as are mistyped, so that no shop is held up by its size."""
     head_bytes_max: int = 32_768
     """Longest request line with headers; beyond it the connection is closed."""
     receive_seconds: float = 10.0

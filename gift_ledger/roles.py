@@ -20,6 +20,7 @@ from actors.settings import ActorSettings
 from gateway.actor_metrics import ActorMetrics
 from gateway.app import create_app
 from gateway.bridge_actors import BRIDGE, start_bridge
+from gateway.guesses import kept_max
 from gateway.server import serve, tls_of
 from gateway.services import Services
 from gift_ledger.health import Probe
@@ -28,6 +29,7 @@ from persistence.errors import StorageUnavailableError
 from persistence.keys import RedisKeyStore
 from persistence.redis_log import RedisLog
 from persistence.vault import Vault
+from persistence.windows import RedisWindows
 
 OPEN_SECONDS_MAX: Final = 60.0
 """How long a role waits for Redis when it starts: in a compose file everything starts at once."""
@@ -104,10 +106,22 @@ async def open_services(settings: Settings, stack: AsyncExitStack) -> Services:
     router = await stack.enter_async_context(cluster.open_router(actors, policy, storage, log.partitions))
     keys = RedisKeyStore(storage.redis_url, storage.prefix)
     stack.push_async_callback(keys.close)
+    http = settings.http()
+    windows = RedisWindows(storage.redis_url, storage.prefix, http.guess_window_seconds, kept_max(http))
+    stack.push_async_callback(windows.close)
     shards = [shard_name(actors.placement, number) for number in range(actors.shards)]
     probe = Probe(log, router, shards, lambda: cluster.reports(actors, BRIDGE))
     figures = ActorMetrics((*shards, *BRIDGE), lambda name: actor_report(actors, name))
-    return Services(ledger=router, log=log, vault=vault, keys=keys, clock=wall_clock, health=probe, actors=figures)
+    return Services(
+        ledger=router,
+        log=log,
+        vault=vault,
+        keys=keys,
+        windows=windows,
+        clock=wall_clock,
+        health=probe,
+        actors=figures,
+    )
 
 
 async def open_log(settings: Settings) -> RedisLog:

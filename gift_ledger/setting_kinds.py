@@ -1,8 +1,6 @@
 """What values a setting can have."""
 
-import re
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -34,18 +32,3 @@ Brokers = Annotated[
 Prefixes = Annotated[str, _matching(PREFIXES_PATTERN, "1 to 12 characters of A-Z 0-9, or several with commas")]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
 
-
-def wrong_with(url: str) -> str:
-    """What keeps an address from being one, without a word of it, since it may hold a password; empty if nothing."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is only read when asked for
-    except ValueError:
-        return "its port is no number from 0 to 65535"
-    if parts.scheme == "unix":
-        return ""
-    if not parts.hostname:
-        return "it names no host"
-    if parts.scheme.startswith("redis") and not re.fullmatch(r"/?[0-9]*", parts.path):
-        return "its path is no number of a database"  # redis-py would take database 0 without a word
-    return ""

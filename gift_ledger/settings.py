@@ -7,7 +7,7 @@ import os
 import tempfile
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings, Channel, Place
 from gateway.bridge_settings import BridgeSettings
 from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
+from gift_ledger.given_addresses import wrong_with_networks, wrong_with_url
 from gift_ledger.setting_kinds import (
     Brokers,
     Days,
@@ -30,7 +31,6 @@ from gift_ledger.setting_kinds import (
     Topic,
     WebUrl,
     about,
-    wrong_with,
 )
 from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
@@ -81,6 +81,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_connections_max: Annotated[
         int, about(_HTTP, "Most open connections; a further one is told to come back, and closed.", ge=1, le=1_000_000)
     ] = 10_000
+    http_connections_address_max: Annotated[
+        int, about(_HTTP, "Most open connections of one address; trusted proxies have more.", ge=1, le=1_000_000)
+    ] = 2_000
+    http_trusted_proxies: Annotated[
+        str,
+        about(
+            _HTTP, "Addresses or networks, with commas, of proxies and storefronts' servers that say for whom they ask."
+        ),
+    ] = ""
+    http_rate_per_second: Annotated[
+        float, about(_HTTP, "Requests a second of one client on one gateway; 0: any number.", ge=0.0, le=100_000.0)
+    ] = 0.0
     http_bulk_items_max: Annotated[
         int,
         about(_HTTP, "Most items of bulk calls under way at a time; more are told to come back.", ge=1, le=1_000_000),
@@ -209,6 +221,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     hold_seconds: Annotated[int, about(_RULES, "Life of a hold whose authorization names none.", ge=60, le=604_800)] = (
         900
     )
+    guess_window_seconds: Annotated[
+        int, about(_RULES, "How long wrong and right CVCs count for client and address.", ge=60, le=86_400)
+    ] = 3_600
+    guess_address_wrong_max: Annotated[
+        int, about(_RULES, "Wrong CVCs of one client from one address in that time.", ge=1, le=10_000)
+    ] = 20
+    guess_client_wrong_max: Annotated[
+        int, about(_RULES, "Wrong CVCs of one client in that time, whatever addresses they come from.", ge=1, le=10_000)
+    ] = 100
+    guess_right_per_wrong: Annotated[
+        int, about(_RULES, "Certificates whose right CVCs earn one further wrong one.", ge=1, le=10_000)
+    ] = 20
     cvc_attempts_free: Annotated[
         int, about(_RULES, "Wrong CVCs in a row after which attempts are locked.", ge=1, le=10)
     ] = 3
@@ -232,8 +256,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         found = [
             f"{name} is no address: {wrong}. Write what is special in a user or password as %XX, e.g. %2F for a slash."
             for name, url in (("redis_url", self.redis_url), ("sms_url", self.sms_url))
-            if url is not None and (wrong := wrong_with(url))
+            if url is not None and (wrong := wrong_with_url(url))
         ]
+        if wrong := wrong_with_networks(self.http_trusted_proxies):
+            found.append(f"http_trusted_proxies: {wrong}. Write networks, or addresses, with commas between them.")
         if len(set(self.topics())) < len(self.topics()):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
         if (self.http_tls_cert is None) != (self.http_tls_key is None):
@@ -346,6 +372,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             deadline_seconds=self.request_timeout_seconds + 1.0,
             requests_in_flight_max=self.http_requests_max,
             connections_max=self.http_connections_max,
+            connections_address_max=self.http_connections_address_max,
+            trusted_proxies=self.http_trusted_proxies,
+            rate_per_second=self.http_rate_per_second,
+            guess_window_seconds=self.guess_window_seconds,
+            guess_address_wrong_max=self.guess_address_wrong_max,
+            guess_client_wrong_max=self.guess_client_wrong_max,
+            guess_right_per_wrong=self.guess_right_per_wrong,
             bulk_items_in_flight_max=self.http_bulk_items_max,
             bulk_body_bytes_max=self.http_bulk_bytes_max,
             idle_seconds=self.http_idle_seconds,

@@ -178,7 +178,7 @@ def connect(url: str, *, connections_max: int, timeout_seconds: float) -> Client
         connections_max: most connections at once; a call waits for a free one.
         timeout_seconds: longest wait for a connection, for its opening, and for an answer.
     """
-    pool = _pool(url, connections_max=connections_max, timeout_seconds=timeout_seconds)
+    pool = pool_of(url, connections_max=connections_max, timeout_seconds=timeout_seconds)
     client = cast("Client", Redis.from_pool(pool))
     # a single connection has to be there for everything: kept for scripts, nothing else would ever get one
     return _Direct(client, pool) if connections_max > 1 else client
@@ -193,7 +193,7 @@ async def streams(
     Raises:
         StorageError: it cannot be opened.
     """
-    pool: Any = _pool(url, connections_max=1, timeout_seconds=timeout_seconds)  # redis-py has no types for it
+    pool: Any = pool_of(url, connections_max=1, timeout_seconds=timeout_seconds)  # redis-py has no types for it
     connection = pool.make_connection()
     try:
         await answered(connection.connect())
@@ -202,7 +202,8 @@ async def streams(
         await connection.disconnect(nowait=True)
 
 
-def _pool(url: str, *, connections_max: int, timeout_seconds: float) -> BlockingConnectionPool:
+def pool_of(url: str, *, connections_max: int, timeout_seconds: float) -> BlockingConnectionPool:
+    """redis-py's pool of connections that send lean and never twice; as :func:`connect`."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections_max,

@@ -15,6 +15,8 @@ key                        type    holds
 ``gl:P:sms:due``           zset    their ids by the time (ms) of the next try
 ``gl:P:sms:failures``      list    the newest messages that were given up: id, entity and reason
 ``gl:attempts:CODE``       string  CVC attempts of a code, with an expiry
+``gl:guesses:window/…``    list    times of wrong CVCs of a client or an address, and of those it has earned, with an
+                                   expiry (:mod:`persistence.windows`)
 ``gl:idem:YYYYMMDD``       hash    outcomes of idempotency keys that were written on that day (UTC), with an expiry
 ``gl:keys``                hash    API keys by id (:mod:`persistence.keys`)
 ``gl:keys:revoked``        hash    since when which of them is refused
@@ -24,7 +26,7 @@ key                        type    holds
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
-``ENTITY`` is ``c:CODE`` or ``o:ORDER``. All but the two with an expiry are kept for ever.
+``ENTITY`` is ``c:CODE`` or ``o:ORDER``. All but the three with an expiry are kept for ever.
 """
 
 from persistence.idempotency import day_name

@@ -8,11 +8,12 @@ from typing import Final
 from gift_ledger.bounds.bound import Bound
 from gift_ledger.bounds.of_actors import CHANNEL, RAY, SHARDS
 from gift_ledger.bounds.of_bridge import EVENTS_IN, EVENTS_OUT, SMS
-from gift_ledger.bounds.of_gateway import HTTP
+from gift_ledger.bounds.of_gateway import GUESSING, HTTP
 from gift_ledger.bounds.of_service import LOG, RECOVERY, STACK
 
 BOUNDS: Final[dict[str, tuple[Bound, ...]]] = {
     "HTTP": HTTP,
+    "Guessing a CVC": GUESSING,
     "Shards": SHARDS,
     "The way to the shards": CHANNEL,
     "Ray": RAY,

@@ -6,6 +6,8 @@ from gift_ledger.bounds.bound import Bound
 
 _SETTINGS: Final = "gateway.settings.GatewaySettings"
 _PROBLEMS: Final = "gift_ledger_http_problems_total"
+_LIMITED: Final = "gift_ledger_http_limited_total"
+_NOTHING: Final = "nothing happened"
 
 HTTP: Final = (
     Bound(
@@ -21,6 +23,13 @@ HTTP: Final = (
         "gift_ledger_http_connections gift_ledger_http_connections_refused_total",
         "connections",
         setting="http_connections_max",
+    ),
+    Bound(
+        f"{_SETTINGS}.connections_address_max",
+        "503 `Overloaded`, and the connection is closed",
+        "gift_ledger_http_connections_refused_total",
+        "connections",
+        setting="http_connections_address_max",
     ),
     Bound("gateway.server.BACKLOG", "the kernel lets further ones wait, or refuses them", unit="connections"),
     Bound(
@@ -73,6 +82,50 @@ HTTP: Final = (
     Bound(
         "gateway.actor_metrics.ANSWER_SECONDS_MAX", "the figures of its last answer are told", "gift_ledger_actor_up"
     ),
+    Bound("gateway.addresses.IPV6_PREFIX_BITS", "the rest of an address does not count", unit="bits"),
+    Bound("gateway.addresses.HOPS_MAX", "the header is not believed: the proxy's own address counts", unit="addresses"),
+    Bound("gateway.addresses.KNOWN_MAX", "the oldest is found out again", unit="addresses"),
     Bound("gateway.server.DATE_SECONDS", "a pause"),
     Bound("gateway.problems._RETRY_SECONDS", "callers come again after it"),
+)
+
+GUESSING: Final = (
+    Bound(f"{_SETTINGS}.guess_window_seconds", "it counts no longer", setting="guess_window_seconds"),
+    Bound(
+        f"{_SETTINGS}.guess_address_wrong_max",
+        f"429 `RateLimited` for a CVC from this address: {_NOTHING}",
+        f"{_LIMITED} gift_ledger_http_cvc_wrong_total",
+        "wrong CVCs",
+        setting="guess_address_wrong_max",
+    ),
+    Bound(
+        f"{_SETTINGS}.guess_client_wrong_max",
+        f"429 `RateLimited` for a CVC of this client, but for addresses with a good record: {_NOTHING}",
+        f"{_LIMITED} gift_ledger_http_cvc_wrong_total",
+        "wrong CVCs",
+        setting="guess_client_wrong_max",
+    ),
+    Bound(
+        f"{_SETTINGS}.guess_right_per_wrong",
+        "another wrong one is allowed",
+        unit="certificates",
+        setting="guess_right_per_wrong",
+    ),
+    Bound("gateway.guesses.EARNED_MAX", "no more are earned", _LIMITED, "wrong CVCs"),
+    Bound("gateway.guesses.RECORDS_MAX", "the oldest is forgotten, and asked for again", unit="clients and addresses"),
+    Bound("gateway.guesses.SEEN_MAX", "the oldest may count once more", unit="certificates"),
+    Bound("gateway.guesses.WAIT_SECONDS_MAX", f"503 `Overloaded`: {_NOTHING}", _LIMITED),
+    Bound("gateway.guesses.CLOSED_SECONDS", "it is tried again", _LIMITED),
+    Bound("gateway.record.STALE_SECONDS", "the next CVC waits until it is found out"),
+    Bound("gateway.record.REFRESH_SECONDS", "it is found out while calls go on"),
+    Bound("gateway.record.STRIDE_PART", "the next CVC waits until it is found out", unit="th part of what is allowed"),
+    Bound("gateway.record.STRIDE_MIN", "the next CVC waits until it is found out", unit="CVCs"),
+    Bound("gateway.trials.VEIL_SECONDS_MIN", "a refusal leaves"),
+    Bound("gateway.trials.VEIL_SECONDS_MAX", "a refusal leaves; one that took longer, after as long again"),
+    Bound("persistence.windows.CONNECTIONS_MAX", "a question waits for one that is free", unit="connections"),
+    Bound(
+        "persistence.windows.ANSWER_SECONDS_MAX",
+        "503 `Overloaded` for a CVC, but from addresses with a good record",
+        _LIMITED,
+    ),
 )

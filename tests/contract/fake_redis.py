@@ -23,3 +23,8 @@ class _FakeRedis(FakeAsyncRedis):
 def fake_redis(server: FakeServer | None = None) -> Client:
     """A client of a new server in memory, or of `server`."""
     return cast("Client", _FakeRedis(server=server or FakeServer(version=(7, 4), server_type="redis"), protocol=RESP))
+
+
+def fake_pool(server: FakeServer) -> object:
+    """A pool of connections to a server in memory."""
+    return FakeAsyncRedis(server=server, protocol=RESP).connection_pool

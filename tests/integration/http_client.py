@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ledger.policy import Policy
     from persistence.codes import CodeStore
+    from persistence.log import Log
+    from persistence.windows import Windows
 
 PATIENCE_SECONDS = 60.0
 """What a test waits for at most; it never decides a test that goes well."""
@@ -92,9 +94,10 @@ class Served(NamedTuple):
     serving: asyncio.Task[None]
     lines: list[Line]
 
-    async def line(self) -> Line:
-        """Return a new connection."""
-        line = Line(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def line(self, local: str | None = None) -> Line:
+        """Return a new connection, from an address of this machine."""
+        address = None if local is None else (local, 0)
+        line = Line(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=address))
         self.lines.append(line)
         return line
 
@@ -108,11 +111,13 @@ class Served(NamedTuple):
 async def served(
     policy: Policy | None = None,
     imported: CodeStore | None = None,
+    windows: Windows | None = None,
+    log: Log | None = None,
     **bounds: Any,  # noqa: ANN401 - those of the settings
 ) -> AsyncIterator[Served]:
     """Serve a house on a free port, with these bounds."""
     settings = GatewaySettings(port=0, **(PATIENT | bounds))
-    async with furnished(settings, policy=policy, imported=imported) as house:
+    async with furnished(settings, log=log, policy=policy, imported=imported, windows=windows) as house:
         stop = asyncio.Event()
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

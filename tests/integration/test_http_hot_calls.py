@@ -208,3 +208,21 @@ async def test_what_follows_a_hot_call_and_is_no_request_is_told_after_its_answe
 
         assert await line.rest() == b""
     assert (answer.status, answer.headers["connection"]) == (201, "close")
+
+
+async def test_a_rate_is_told_and_kept_on_the_short_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(rate_per_second=0.01) as here:
+        await here.house.issue(client="till-2")
+        counted = Counted(monkeypatch)
+        line = await here.line()
+
+        first = await line.ask(post(AUTHORIZE, HOLD))
+        assert counted.calls == 0
+        second = await line.ask(post(AUTHORIZE, HOLD))
+        third = await line.ask(post(AUTHORIZE, HOLD, client="storefront"))
+
+    assert [(answer.status, answer.headers["ratelimit-policy"]) for answer in (first, second, third)] == [
+        (status, '"requests";q=1;w=100') for status in (201, 429, 403)
+    ]
+    assert second.code == "RateLimited"
+    assert 0 < int(second.headers["retry-after"]) <= 100

@@ -45,7 +45,14 @@ class Documented:
         response = operation["responses"].get(str(status))
         assert response is not None, f"{method} {path} answers {status}, which is not documented"
         documented = {name.lower() for name in response["headers"]}
-        for name in ("idempotency-replayed", "retry-after", "www-authenticate", "etag"):
+        for name in (
+            "idempotency-replayed",
+            "retry-after",
+            "www-authenticate",
+            "etag",
+            "ratelimit",
+            "ratelimit-policy",
+        ):
             assert name not in headers or name in documented, f"{name} is not documented for {status}"
         if media is None:
             assert "content" not in response

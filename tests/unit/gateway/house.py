@@ -16,13 +16,16 @@ from actors.settings import ActorSettings
 from actors.shard import Shard
 from gateway.app import create_app
 from gateway.documentation import openapi
+from gateway.guesses import kept_max
 from gateway.services import Component, Condition, Health, Services
 from gateway.settings import GatewaySettings
 from ledger.commands import SYSTEM, AnyCommand, Origin, Place, PlannedLine, RecordPayment
 from ledger.policy import Policy
 from persistence.keys import ClientKey, MemoryKeyStore, hash_key
 from persistence.memory import MemoryLog
+from persistence.memory_windows import MemoryWindows
 from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault
+from persistence.windows import Windows
 from tests.unit.gateway.documented import Documented
 
 if TYPE_CHECKING:
@@ -139,6 +142,7 @@ class House:
         log: Log | None = None,
         policy: Policy | None = None,
         imported: CodeStore | None = None,
+        windows: Windows | None = None,
     ) -> None:
         self.clock = Clock()
         self.log = log or MemoryLog(clock=self.clock)
@@ -147,11 +151,13 @@ class House:
         self.keys = MemoryKeyStore([client_key(role) for role in ROLES] + [client_key("till-2", role="pos")])
         self.policy = policy or Policy()
         self.imported = imported
+        self.windows = windows or MemoryWindows(settings.guess_window_seconds, kept_max(settings))
         self.services = Services(
             ledger=self.ledger,
             log=self.log,
             vault=VAULT,
             keys=self.keys,
+            windows=self.windows,
             clock=self.clock,
             health=self.probe,
         )
@@ -293,9 +299,10 @@ async def opened(
     log: Log | None = None,
     policy: Policy | None = None,
     imported: CodeStore | None = None,
+    windows: Windows | None = None,
 ) -> AsyncIterator[House]:
     """Run a house: its shard, and the lifespan of its application."""
-    shard = furnished(settings, fast_lane=fast_lane, log=log, policy=policy, imported=imported)
+    shard = furnished(settings, fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows)
     async with shard as house, lifespan(house.app):
         yield house
         house.ledger.trouble = None
@@ -309,9 +316,10 @@ async def furnished(
     log: Log | None = None,
     policy: Policy | None = None,
     imported: CodeStore | None = None,
+    windows: Windows | None = None,
 ) -> AsyncIterator[House]:
     """Run a house's shard; whoever serves its application runs the lifespan."""
-    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported)
+    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows)
     async with AsyncExitStack() as stack:
         shard = Shard(
             "certificates:00",

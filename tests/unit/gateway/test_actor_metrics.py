@@ -127,8 +127,8 @@ async def test_an_actor_that_is_starting_is_not_up(actors: Actors) -> None:
 def exposition(house: House, actors: ActorMetrics | None, seconds_max: float = 5.0) -> Exposition:
     known = house.services
     services = Services(
-        ledger=OneShard(), log=known.log, vault=VAULT, keys=known.keys, clock=known.clock, health=known.health,
-        actors=actors,
+        ledger=OneShard(), log=known.log, vault=VAULT, keys=known.keys, windows=known.windows,
+        clock=known.clock, health=known.health, actors=actors,
     )  # fmt: skip
     services.metrics.register(Metrics())
     return Exposition(services, seconds_max)

@@ -35,6 +35,7 @@ NO_LIMITS = {
     "actors.frames._LENGTH_BYTES": "the format",
     "gateway.access.FINGERPRINT_BYTES": "the format",
     "gateway.access.KEY_DIGEST_BYTES": "the format",
+    "gateway.guesses.NAME_BYTES": "the format",
     "gateway.inputs.VERSION_MAX": "the largest number that a version can be",
     "gateway.kafka_consumer._NEVER_MS": "for ever",
     "gateway.reads.AFTER_MAX": "the largest number that a version can be",
@@ -65,10 +66,11 @@ PROVING = {
     "gateway.republishing",
     "persistence.division",
     "persistence.memory",
+    "persistence.memory_windows",
     "persistence.replay",
     "persistence.verification",
 }
-"""The log in memory, for tests; and what commands hold that read a whole log, until they end."""
+"""The log and the windows in memory, for tests; and what commands hold that read a whole log, until they end."""
 
 
 def sources(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
