@@ -115,8 +115,9 @@ class Certificates:
         check_length(body, self._settings.body_bytes_max)
         asked = self._asked(client, call, code, key, body)
         if self._form is not None and (answer := without_look_up(self._form, *asked)) is not None:
-            asking: asyncio.Future[Answer] | None = asyncio.get_running_loop().create_future()
-            asking.set_result(answer)
+            answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            answered.set_result(answer)
+            asking: asyncio.Future[Answer] | None = answered
         elif is_trial(asked[1], asked[2]):
             asking = self._tried_now(exchange, client, asked)
         else:

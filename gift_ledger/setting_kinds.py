@@ -31,4 +31,3 @@ Brokers = Annotated[
 ]
 Prefixes = Annotated[str, _matching(PREFIXES_PATTERN, "1 to 12 characters of A-Z 0-9, or several with commas")]
 RayAddress = Annotated[str, _matching(r"^([^\s:,/]+:[0-9]{1,5})?$", "HOST:PORT, or nothing")]
-

@@ -70,8 +70,9 @@ class Measurement:
             stack.push_async_callback(windows.close)
             log = await self._log(stack)
             # a shard of its own, which has nothing in memory
-            bounds = {"guess_address_wrong_max": 10_000, "guess_client_wrong_max": 10_000}
-            here = await stack.enter_async_context(served(windows=windows, log=log, **bounds))
+            here = await stack.enter_async_context(
+                served(windows=windows, log=log, guess_address_wrong_max=10_000, guess_client_wrong_max=10_000)
+            )
             self._plant(here)
             return await self._timed(here)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     key: Path
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:  # to be told beside others
         """As the gateway's settings have them."""
         return {"tls_cert": str(self.certificate), "tls_key": str(self.key)}
 

@@ -319,7 +319,9 @@ async def furnished(
     windows: Windows | None = None,
 ) -> AsyncIterator[House]:
     """Run a house's shard; whoever serves its application runs the lifespan."""
-    house = House(settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows)
+    house = House(
+        settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows
+    )
     async with AsyncExitStack() as stack:
         shard = Shard(
             "certificates:00",
