@@ -34,6 +34,11 @@ DEFAULT: Final = "default"
 _FROM_FILE: Final = "_FILE"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError)
+"""What comes of a file that cannot be read: also one that is not UTF-8 or not TOML, has numbers of thousands of digits, is
+nested too deeply, or lies in the home of a user who does not exist."""
+_QUOTED_CHARACTERS_MAX: Final = 200
+"""Of a value in a message: one line has to do for it."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Loaded:
         try:
             values[name] = _converted(name, value, text=origin.startswith(PREFIX))
         except ValueError:
-            got = "" if SETTINGS[name].secret else f", got {value!r}"
+            got = "" if SETTINGS[name].secret else f", got {_quoted(value)}"
             problems.append(f"{origin if origin.startswith(PREFIX) else f'{name} in {origin}'}: "
                             f"expected {SETTINGS[name].expected}{got}.")  # fmt: skip
         origins[name] = origin
@@ -118,13 +123,14 @@ def spelled(value: object) -> str:
 
 def _from_toml(environ: Mapping[str, str], folder: Path, problems: list[str]) -> dict[str, tuple[object, str]]:
     named = environ.get(CONFIG)
-    path = Path(named).expanduser() if named else folder / FILE_NAME
+    path = Path(named) if named else folder / FILE_NAME
     if not named and not path.exists():
         return {}
     try:
+        path = path.expanduser()
         found = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(f"{named and f'{CONFIG}: '}{path} cannot be read as TOML: {error}.")
+    except _UNREADABLE as error:
+        problems.append(f"{f'{CONFIG}: ' if named else ''}{path} cannot be read as TOML: {error}.")
         return {}
     unknown = [key for key in found if key not in SETTINGS]
     problems += [f"{path.name}: {_unknown(key, list(SETTINGS))}" for key in unknown]
@@ -147,9 +153,18 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> dict[str, 
         else:
             try:
                 found[setting.name] = (Path(value).expanduser().read_text().strip(), variable)
-            except (OSError, UnicodeDecodeError) as error:
+            except _UNREADABLE as error:
                 problems.append(f"{variable}: {value} cannot be read: {error}.")
     return found
+
+
+def _quoted(value: object) -> str:
+    """A value as it is told of in a message."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= _QUOTED_CHARACTERS_MAX else f"{text[:_QUOTED_CHARACTERS_MAX]}…"
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -3,13 +3,13 @@
 import secrets
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from persistence.errors import DamagedLogError
+from persistence.errors import UNDECODABLE, DamagedLogError
 from persistence.redis_client import Client, connect
 from persistence.redis_errors import answered
 
@@ -26,7 +26,7 @@ class ClientKey(Struct, frozen=True, kw_only=True):
     """One key of one client. ``key_hash`` is :func:`hash_key`'s; times are milliseconds."""
 
     key_id: str
-    key_hash: str
+    key_hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
     client: str
     role: str
     channel: str | None
@@ -136,11 +136,10 @@ class RedisKeyStore:
             stored, revoked = await answered(pipeline.execute())
         try:
             keys = [msgspec.json.decode(value, type=ClientKey) for value in stored.values()]
-        except msgspec.DecodeError as error:
+            told = [replace(key, revoked_at=int(revoked.get(key.key_id.encode(), 0)) or None) for key in keys]
+        except (ValueError, *UNDECODABLE) as error:
             raise DamagedLogError(f"{self._keys} holds what is not a key: {error}") from error
-        return sorted(
-            (replace(key, revoked_at=int(revoked.get(key.key_id.encode(), 0)) or None) for key in keys), key=_age
-        )
+        return sorted(told, key=_age)
 
     async def revoke(self, key_id: str, at: int) -> bool:
         """See :meth:`KeyStore.revoke`."""

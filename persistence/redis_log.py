@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from persistence import checks
 from persistence.batches import damage, page
-from persistence.errors import DamagedLogError
+from persistence.errors import UNDECODABLE, DamagedLogError
 from persistence.idempotency import days_read, now_ms
 from persistence.log import (
     FAILURES_MAX,
@@ -324,6 +324,6 @@ def _loaded(
 def _message(message_id: str, due: int, value: bytes) -> QueuedMessage:
     try:
         stored = _message_decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise DamagedLogError(f"the waiting message {message_id} cannot be read: {error}") from error
     return QueuedMessage(message_id, stored.entity, stored.sealed, due, stored.queued_at, stored.tries)
