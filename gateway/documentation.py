@@ -266,8 +266,8 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _property(owner: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
     """One field: nullable ones as a type of two.
 
-    A pattern is told as everybody else writes its end, and without the halves of characters: JSON in UTF-8 has none, and
-    most readers of patterns do not take them.
+    A pattern is told with its end as everybody else writes it, and without the halves of characters: JSON in UTF-8 has
+    none, and most readers of patterns do not take them.
     """
     variants = [variant for variant in schema.get("anyOf", ()) if variant.get("type") != "null"]
     if len(variants) == 1:

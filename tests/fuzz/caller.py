@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.access import MAY
+from gateway.bulk_requests import BULK_BODIES
+from gateway.operations import OPERATIONS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from tests.fuzz.stage import Served
 
 HERE = Path(__file__).parent
+DOCUMENT = "/schema/openapi.json"
+NOBODY = "nobody"
+"""Who has no key."""
 
 
 class Found(NamedTuple):
@@ -26,6 +33,28 @@ class Found(NamedTuple):
     reached: dict[str, int]
 
 
+def unreached(role: Role | None, reached: dict[str, int]) -> list[str]:
+    """What a run did not come to, and what it came to that the role may not.
+
+    It proves little of a call that it was refused however it was asked.
+    """
+    wrong = []
+    for operation in OPERATIONS:
+        label = f"{operation.method} {operation.path}"
+        if operation.path == DOCUMENT:
+            continue  # was read to begin with
+        done = any(reached.get(f"{label} {status}") for status in (200, 201))
+        items = any(reached.get(f"{label}: {status}") for status in (200, 201))
+        may = operation.call is None or (role is not None and operation.call in MAY[role])
+        if done and not may:
+            wrong.append(f"{label}: answered with 2xx, and it may not")
+        elif may and not done:
+            wrong.append(f"{label}: never answered with 2xx")
+        elif may and operation.call in BULK_BODIES and not items:
+            wrong.append(f"{label}: no item was ever answered with 2xx")
+    return wrong
+
+
 async def call(served: Served, role: Role | None, folder: Path, options: Sequence[str]) -> Found:
     """Have Schemathesis call everything that the document of the running service tells of."""
     stock, account, config = folder / "stock.json", folder / "account.json", folder / "schemathesis.toml"
@@ -34,8 +63,14 @@ async def call(served: Served, role: Role | None, folder: Path, options: Sequenc
     if role is not None:
         text += f'\n[auth.openapi]\nkey = {{ bearer = "{served.keys[role]}" }}\n'
     config.write_text(text)
-    command = [Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", "--no-color"]
-    command += [f"{served.url}/schema/openapi.json", "--report", "ndjson", "--report-dir", folder / "report", *options]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("schemathesis"),
+        "--config-file",
+        config,
+        "run",
+        "--no-color",
+    ]
+    command += [f"{served.url}{DOCUMENT}", *options]
     told = {"SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "FUZZ_STOCK": str(stock), "FUZZ_ACCOUNT": str(account)}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     environment |= {**told, "PYTHONPATH": str(HERE.parent.parent), "PYTHONWARNINGS": "default"}

@@ -37,7 +37,7 @@ PARTITIONS = 4
 CERTIFICATES = 24
 """That can be spent, each with its CVC."""
 DENOMINATION = 10**12
-HOLDS_EACH = 4
+HOLDS_EACH = 16
 """Open authorizations of each."""
 RUB = "RUB"
 RECIPIENT_KNOWN = Recipient(phone="+79990000001", name="Anna", locale="en")
@@ -56,7 +56,7 @@ class Directory:
     def holder_now(self, entity: str) -> str:
         return shard_of(entity, self._settings.placement, self._settings.shards, PARTITIONS)
 
-    async def holder(self, entity: str, *, wake: bool) -> str:
+    async def holder(self, entity: str, *, wake: bool) -> str:  # noqa: ARG002 - the protocol's
         return self.holder_now(entity)
 
     async def address(self, name: str) -> str:
@@ -73,7 +73,7 @@ class Well:
 
 
 class Stocked(NamedTuple):
-    """What there is: certificates that can be spent, with their CVCs, orders, and open authorizations with their codes."""
+    """What there is: certificates that can be spent with their CVCs, orders, open authorizations with their codes."""
 
     open: dict[str, str]
     orders: list[str]
@@ -166,9 +166,7 @@ async def _stock(router: Router, log: Log, vault: Vault, client: str) -> Stocked
     paid = dict.fromkeys(lines, DENOMINATION)
     await router.ask(order_entity("SO-PAID"), Place(1, False, "OnlineStore", RUB, planned), SYSTEM)
     await router.ask(order_entity("SO-OPEN"), Place(1, False, "Store", RUB, planned), SYSTEM)
-    await router.ask(
-        order_entity("SO-PAID"), RecordPayment(1, RUB, DENOMINATION * len(lines), 0, True, paid), SYSTEM
-    )
+    await router.ask(order_entity("SO-PAID"), RecordPayment(1, RUB, DENOMINATION * len(lines), 0, True, paid), SYSTEM)
     for code, line in zip(codes, lines, strict=True):
         await router.ask(certificate_entity(code), Sell("SO-PAID", line), SYSTEM)
     await router.ask(certificate_entity("GC-FUZZ-RESERVED"), Sell("SO-OPEN", "1"), SYSTEM)

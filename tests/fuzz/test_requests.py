@@ -44,8 +44,30 @@ HEADERS = (
     b"gzip, identity",
     b"18446744073709551616",
 )
-OF_HEADERS = (b'"', b"\\", b"\\\\", b'W/"', b",", b" " * 999, b"\t", b"\xff", b"\x80", b"*", b";", b"=", b"-", b"0" * 99)
-TEXTS = ("2026-11-23T07:00:00.000Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:60-99:99", "GC-7K2M-9QXA", "50", "0")
+OF_HEADERS = (
+    b'"',
+    b"\\",
+    b"\\\\",
+    b'W/"',
+    b",",
+    b" " * 999,
+    b"\t",
+    b"\xff",
+    b"\x80",
+    b"*",
+    b";",
+    b"=",
+    b"-",
+    b"0" * 99,
+)
+TEXTS = (
+    "2026-11-23T07:00:00.000Z",
+    "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:60-99:99",
+    "GC-7K2M-9QXA",
+    "50",
+    "0",
+)
 
 
 def examined(body: bytes) -> None:
@@ -54,8 +76,11 @@ def examined(body: bytes) -> None:
         try:
             decoder.decode(body)
         except ProblemError as error:
-            assert len(error.errors) in range(1, FAULTS_MAX + 1)
-            document(error, "/")
+            told = error
+        else:
+            continue
+        assert len(told.errors) in range(1, FAULTS_MAX + 1)
+        document(told, "/")
 
 
 def bulk_examined(body: bytes) -> None:
@@ -110,7 +135,12 @@ def read_header(value: bytes) -> None:
     matches(value, b'"4"')
     has_body({b"content-length": value})
     for read in (idempotency_key, check_media):
-        headers = {b"idempotency-key": value, b"content-type": value, b"content-encoding": value, b"content-length": b"1"}
+        headers = {
+            b"idempotency-key": value,
+            b"content-type": value,
+            b"content-encoding": value,
+            b"content-length": b"1",
+        }
         try:
             read(headers)
         except ProblemError:
@@ -140,11 +170,13 @@ READERS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("name", READERS)
 @given(
     st.one_of(
-        broken(*(text.encode() for text in TEXTS), nasty=(b"9" * 99, b"+99:99", b"%", b"%2f", b"%00", b"\xd9\xa1", b"\n")).map(
-            lambda found: found.decode(errors="replace")
-        ),
+        broken(
+            *(text.encode() for text in TEXTS), nasty=(b"9" * 99, b"+99:99", b"%", b"%2f", b"%00", b"\xd9\xa1", b"\n")
+        ).map(lambda found: found.decode(errors="replace")),
         st.text(st.characters(exclude_categories=())),
-        st.integers(0, 10**20).map(lambda version: f"au_{version}_{identifier(AUTHORIZATION, 'GC-7K2M-9QXA', version)[-16:]}"),
+        st.integers(0, 10**20).map(
+            lambda version: f"au_{version}_{identifier(AUTHORIZATION, 'GC-7K2M-9QXA', version)[-16:]}"
+        ),
     )
 )
 def test_paths_and_queries(name: str, text: str) -> None:

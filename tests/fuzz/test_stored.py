@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,8 @@ from tests.unit.persistence.bodies import BODIES, CERTIFICATE, ORDER, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from actors.work import Done
 
 LINK = bytes(codec.LINK_BYTES)
 RECORDS = [LINK + msgspec.msgpack.encode(msgspec.structs.replace(RECORD, body=body)) for body in BODIES.values()]
@@ -132,7 +135,9 @@ def broken_histories(draw: st.DrawFn) -> list[bytes]:
                 stored[place : place + 1] = [draw(broken(*(stored[place : place + 1] or RECORDS)))]
             case _:
                 body = draw(st.sampled_from(list(BODIES.values())))
-                record = msgspec.structs.replace(RECORD, version=place + 1, body=body, status=draw(st.sampled_from(Status)))
+                record = msgspec.structs.replace(
+                    RECORD, version=place + 1, body=body, status=draw(st.sampled_from(Status))
+                )
                 stored[place : place + 1] = [LINK + msgspec.msgpack.encode(record)]
     return _chained(stored)
 
@@ -203,7 +208,7 @@ def served(data: bytes) -> None:
     """Have a shard read what a caller sends."""
     taken: list[str] = []
 
-    def take(entity: str, _command: object, _origin: object, done: Callable[[Answer], None]) -> None:
+    def take(entity: str, command: c.AnyCommand, origin: c.Origin, done: Done) -> None:
         taken.append(entity)
         done(Answer())
 
@@ -225,14 +230,19 @@ def answered(data: bytes) -> None:
     assert all(isinstance(reply.outcome, Answer | Exception) for frame in replies for reply in frame.replies)
 
 
-@given(broken(encoder.encode(CALLS), encoder.encode(REPLIES)), broken(framed(encoder.encode(CALLS)), framed(encoder.encode(REPLIES))))
+@given(
+    broken(encoder.encode(CALLS), encoder.encode(REPLIES)),
+    broken(framed(encoder.encode(CALLS)), framed(encoder.encode(REPLIES))),
+)
 def test_channels(frame: bytes, stream: bytes) -> None:
     for end in (served, answered):
         judge(end, framed(frame, frame))
         judge(end, stream)
 
 
-@pytest.mark.parametrize("frame", [b"\x92\x01\x91\x93\xa1\xff", b"\x93\x01\x90" + b"\x91" * DEEP, b"\x93\x01\x90\xc3" + b"\x81\xa0" * DEEP])
+@pytest.mark.parametrize(
+    "frame", [b"\x92\x01\x91\x93\xa1\xff", b"\x93\x01\x90" + b"\x91" * DEEP, b"\x93\x01\x90\xc3" + b"\x81\xa0" * DEEP]
+)
 def test_a_frame_that_cannot_be_read_ends_the_connection(frame: bytes) -> None:
     for end in (
         _Served(lambda *_: None, None, lambda _one: True, lambda _one: None),
@@ -260,6 +270,6 @@ def _chained(stored: list[bytes]) -> list[bytes]:
     link = codec.START.link
     for one in stored:
         body = one[codec.LINK_BYTES :]
-        link = codec.blake2b(link + body, digest_size=codec.LINK_BYTES).digest()
+        link = blake2b(link + body, digest_size=codec.LINK_BYTES).digest()
         chained.append(link + body)
     return chained
