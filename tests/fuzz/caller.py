@@ -73,7 +73,7 @@ async def call(served: Served, role: Role | None, folder: Path, options: Sequenc
     command += [f"{served.url}{DOCUMENT}", *options]
     told = {"SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "FUZZ_STOCK": str(stock), "FUZZ_ACCOUNT": str(account)}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment |= {**told, "PYTHONPATH": str(HERE.parent.parent), "PYTHONWARNINGS": "default"}
+    environment |= {**told, "PYTHONPATH": str(HERE.parent.parent)}
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
