@@ -317,8 +317,13 @@ def _loaded(
     attempts: bytes | None,
     tail: list[bytes],
 ) -> Loaded:
-    noted = None if registered is None else int(registered)
-    return Loaded(snapshot, version, tuple(tail), attempts, damage(length, noted, version))
+    try:
+        noted = None if registered is None else int(registered)
+    except ValueError:
+        wrong: str | None = "the register of entities does not say a version"
+    else:
+        wrong = damage(length, noted, version)
+    return Loaded(snapshot, version, tuple(tail), attempts, wrong)
 
 
 def _message(message_id: str, due: int, value: bytes) -> QueuedMessage:

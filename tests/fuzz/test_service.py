@@ -34,9 +34,10 @@ async def test_what_the_document_promises_is_kept(
     async with fuzzed(server.url, tmp_path / "run", role) as served:
         found = await call(served, role, tmp_path, ["--generation-deterministic", "--max-examples", str(EXAMPLES)])
 
-    # the same requests come each time: this test alone replays what it found
-    assert not found.failed, found.output
-    assert unreached(role, found.reached) == []
+    # the requests are the same each time
+    again = f"\nAgain: make test ARGS='tests/fuzz/test_service.py -k {role or NOBODY}'"
+    assert not found.failed, found.output + again
+    assert unreached(role, found.reached) == [], again
 
 
 def test_what_was_not_reached_and_what_should_not_have_been_is_told() -> None:

@@ -29,7 +29,7 @@ from persistence import codec
 from persistence.errors import DamagedLogError, SnapshotUnreadableError
 from persistence.log import Loaded, QueuedMessage
 from persistence.redis_append import encode_message
-from persistence.redis_log import _message
+from persistence.redis_log import _loaded, _message
 from persistence.replay import Replay
 from tests.fuzz.breaking import DEEP, OF_MSGPACK, broken
 from tests.fuzz.judge import judge
@@ -172,6 +172,16 @@ def test_verification(entity: str, stored: list[bytes], snapshot: bytes) -> None
 @given(broken(encode_message(QueuedMessage("sms_7_x", "c:GC-7K2M-9QXA", b"sealed", 0, 1_795_500_000_000, 3))))
 def test_waiting_messages(value: bytes) -> None:
     judge(lambda given: _message("sms_7_x", 0, given), value, DamagedLogError)
+
+
+@given(broken(b"7", nasty=(b"9" * 5_000, b"-", b"+", b" ", b"_", b"\xd9\xa1", b"\xff", b"0x", b"7")))
+def test_registers_of_versions(registered: bytes) -> None:
+    judge(lambda given: _loaded(None, 0, 7, given, None, []), registered)
+
+
+def test_a_register_that_says_no_version_is_damage_to_its_entity_alone() -> None:
+    assert _loaded(None, 0, 7, b"7", None, []).damage is None
+    assert _loaded(None, 0, 7, b"\xff", None, []).damage == "the register of entities does not say a version"
 
 
 # --- channels --------------------------------------------------------------------------------------------------------
