@@ -19,7 +19,7 @@ KAFKA := .cache/kafka/.ready
 # Ray imports thousands of modules: with bytecode it starts in three seconds, without in eight.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-test demo run test faults simulate mutants soak recovery lint format bench kafka secrets clean
+.PHONY: help setup setup-test demo run test faults fuzz simulate mutants soak recovery lint format bench kafka secrets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,6 +50,9 @@ endif
 
 faults: $(READY_TO_TEST) $(KAFKA) ## break every part of a running service, and count what was lost (20 minutes); ARGS="-k kafka" for some
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.fault $(ARGS)
+
+fuzz: $(READY_TO_TEST) ## make up requests and broken bytes, and see that nothing breaks (20 minutes); SECONDS=120 for less, SEED=… replays
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 simulate: $(READY_TO_TEST) ## search for faults that break a promise, on a virtual clock; SECONDS=600 for longer, SEED=… replays one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seconds $(or $(SECONDS),60)) $(ARGS)

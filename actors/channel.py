@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
 from actors import sockets
 from actors.errors import ActorError, OutcomeUnknownError
 from actors.frames import (
@@ -28,6 +26,7 @@ from actors.frames import (
 from actors.work import Done
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin, Sell
+from persistence.errors import UNDECODABLE
 
 TOKEN_BYTES_MIN: Final = 16
 TOKEN_BYTES_MAX: Final = 1_024
@@ -112,7 +111,7 @@ class _Served(Frames):
             return
         try:
             calls = call_decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             self.cut(f"a frame cannot be read ({error}); is the caller of another version?")
             return
         gathered = _Frame(self, calls)
@@ -238,7 +237,7 @@ class Connection(Frames):
         """Outcomes have come."""
         try:
             replies = reply_decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             self.cut(f"a reply cannot be read ({error}); is the shard of another version?")
             return
         self._replied(self, replies)

@@ -12,6 +12,7 @@ from ledger.certificate import Certificate
 from ledger.commands import Origin
 from ledger.records import Record
 from ledger.refusals import Refusal, Refused
+from persistence.errors import UNDECODABLE, DamagedLogError
 
 
 class Stored(Struct, frozen=True, array_like=True):
@@ -64,8 +65,15 @@ def keeps(answer: Answer) -> bool:
 
 
 def recall(value: bytes) -> Stored:
-    """The stored outcome."""
-    return _decoder.decode(value)
+    """The stored outcome.
+
+    Raises:
+        DamagedLogError: these bytes are none.
+    """
+    try:
+        return _decoder.decode(value)
+    except UNDECODABLE as error:
+        raise DamagedLogError(f"stored bytes are no outcome of a request: {error}") from error
 
 
 def again(answer: Answer) -> Answer:

@@ -30,7 +30,7 @@ from ledger.publications import published
 from ledger.refusals import Refusal, Refused
 from persistence import codec
 from persistence.codec import Position
-from persistence.errors import DamagedLogError
+from persistence.errors import UNDECODABLE, DamagedLogError
 from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessage
 
 ATTEMPTS_TTL_MS: Final = 24 * 3_600_000
@@ -315,5 +315,5 @@ def attempts_of(stored: bytes | None) -> Attempts:
     """
     try:
         return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise DamagedLogError(f"stored bytes are no count of CVC attempts: {error}") from error

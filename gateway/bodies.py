@@ -14,13 +14,20 @@ from msgspec.structs import FieldInfo, fields
 
 from gateway.faults import Fault, FieldError, ProblemError, invalid, invalid_fields
 from gateway.reply import CLOSE
+from persistence.errors import UNDECODABLE
 
 T = TypeVar("T", bound=Struct)
 
-_MEDIA_TYPE: Final = re.compile(rb'\s*application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*', re.IGNORECASE)
+# No two runs of blanks stand beside each other: they could be parted in as many ways as there are blanks.
+_MEDIA_TYPE: Final = re.compile(
+    rb'\s*application/json\s*(?:;\s*(?:charset\s*=\s*"?utf-?8"?\s*(?:;\s*)?)?)?', re.IGNORECASE
+)
 _NAMES: Final = re.compile(rb'"([^"]*)"\s*:')
 _LENGTH_DIGITS_MAX: Final = 18
 """Of a ``Content-Length``: more could not be a length of anything."""
+FAULTS_MAX: Final = 20
+"""Parts at fault that are told of one body: the answer to a thousand fields that are not known would be far longer than
+they are."""
 
 
 def check_media(headers: dict[bytes, bytes]) -> None:
@@ -56,7 +63,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: in
     try:
         async with asyncio.timeout(seconds):
             message = await receive()
-            body = b""
+            body = bytearray()
             while True:
                 if message["type"] != "http.request":
                     # nobody will hear it
@@ -64,7 +71,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: in
                 body += message.get("body", b"")
                 check_length(body, bytes_max)
                 if not message.get("more_body", False):
-                    return body
+                    return bytes(body)
                 message = await receive()
     except TimeoutError:
         # what is still to come cannot be told from a next request
@@ -72,7 +79,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: in
         raise ProblemError(Fault.REQUEST_TIMEOUT, detail, headers=(CLOSE,)) from None
 
 
-def check_length(body: bytes, bytes_max: int) -> None:
+def check_length(body: bytes | bytearray, bytes_max: int) -> None:
     """Refuse what is too long.
 
     Raises:
@@ -97,7 +104,7 @@ class BodyDecoder(Generic[T]):
         """
         try:
             request = self._decoder.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             raise self.explained(body) from None
         names = _NAMES.findall(body)
         if len(names) != len(set(names)) or b"\\" in body:
@@ -111,11 +118,11 @@ class BodyDecoder(Generic[T]):
     def _faults(self, body: bytes) -> tuple[FieldError, ...]:
         try:
             given = msgspec.json.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             return (FieldError("", f"The body has to be JSON in UTF-8: {_reason(error)}."),)
         if not isinstance(given, dict):
             return (FieldError("", "The body has to be a JSON object."),)
-        return tuple(_faults(self._kind, given)) or (FieldError("", "The body does not fit this call."),)
+        return tuple(_faults(self._kind, given)[:FAULTS_MAX]) or (FieldError("", "The body does not fit this call."),)
 
 
 def _faults(kind: Type, given: dict[str, Any]) -> list[FieldError]:

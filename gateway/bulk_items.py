@@ -11,6 +11,7 @@ from gateway.bodies import BodyDecoder
 from gateway.bulk_requests import ITEMS
 from gateway.faults import ProblemError, invalid
 from gateway.requests import Body
+from persistence.errors import UNDECODABLE
 
 T = TypeVar("T", bound=Body)
 
@@ -46,7 +47,7 @@ class ItemsDecoder(Generic[T]):
         """
         try:
             items: list[T] = self._whole.decode(body).items
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             return self._one_by_one(body)
         return items if _names_are_unique(body) else self._one_by_one(body)
 
@@ -65,7 +66,7 @@ def _parts(body: bytes) -> list[Raw]:
     try:
         items = _split.decode(body).items
         outermost: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, *UNDECODABLE):
         raise _shown.explained(body) from None
     if len(outermost) != 1:
         raise invalid("items", "stands in the body more than once")

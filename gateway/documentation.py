@@ -11,11 +11,13 @@ from gateway import page
 from gateway.access import Call, Reach, Role, grant, roles_of
 from gateway.faults import Code, FieldError
 from gateway.fields import FIELDS, OF_ONE
+from gateway.headers import IDEMPOTENCY_KEY_PATTERN
+from gateway.links import LINKS
 from gateway.operation import JSON_MEDIA, Operation, Outcome
 from gateway.operations import HTML_MEDIA, OPERATIONS, TAGS
 from gateway.problems import KINDS, MEDIA_TYPE, TYPE_BASE
 from gateway.reply import JSON, Header, Reply
-from gateway.requests import END
+from gateway.requests import END, SURROGATES
 from ledger.identifiers import CODE_PATTERN
 
 _REF: Final = "#/components/schemas/{name}"
@@ -59,18 +61,25 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "1 to 64 visible ASCII characters, bare or in double quotes; a new one for each new request.",
-        "schema": {"type": "string", "minLength": 1, "examples": ["8f1c2c0e-6f0a-4e0e-9d57-1f6f2d3b7a10"]},
+        "schema": {
+            "type": "string",
+            "pattern": IDEMPOTENCY_KEY_PATTERN,
+            "examples": ["8f1c2c0e-6f0a-4e0e-9d57-1f6f2d3b7a10"],
+        },
     },
     "requestId": {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "Names the request in logs; the response has it too. One is made if there is none.",
-        "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+        "description": (
+            "Names the request in logs; the response has it too. One is made if there is none of 1 to 64 visible ASCII "
+            "characters."
+        ),
+        "schema": {"type": "string"},
     },
     "traceparent": {
         "name": "traceparent",
         "in": "header",
-        "description": "W3C Trace Context; stands in logs and in the response.",
+        "description": "W3C Trace Context; stands in logs and in the response. One that is not valid is passed over.",
         "schema": {"type": "string", "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]},
     },
     "ifNoneMatch": {
@@ -233,6 +242,8 @@ def _outcome(operation: Operation, outcome: Outcome) -> dict[str, Any]:
         if outcome.example is not None:
             content["examples"] = {name: {"value": msgspec.to_builtins(body)} for name, body in outcome.example.items()}
         told["content"] = {outcome.media: content}
+    if operation.call is not None and (links := LINKS.get((operation.call, outcome.status))):
+        told["links"] = links
     return told
 
 
@@ -273,7 +284,11 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _property(owner: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """One field: nullable ones as a type of two, and the end of a pattern as everybody else writes it."""
+    """One field: nullable ones as a type of two.
+
+    A pattern is told with its end as everybody else writes it, and without the halves of characters: JSON in UTF-8 has
+    none, and most readers of patterns do not take them.
+    """
     variants = [variant for variant in schema.get("anyOf", ()) if variant.get("type") != "null"]
     if len(variants) == 1:
         schema = {**variants[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
@@ -285,7 +300,7 @@ def _property(owner: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
     if "const" in schema:
         schema.pop("enum", None)
     if "pattern" in schema:
-        schema["pattern"] = schema["pattern"].replace(END, "$")
+        schema["pattern"] = schema["pattern"].replace(END, "$").replace(SURROGATES, "")
     return schema
 
 

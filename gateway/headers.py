@@ -6,6 +6,8 @@ from typing import Final
 from gateway.faults import invalid
 
 IDEMPOTENCY_KEY: Final = b"idempotency-key"
+IDEMPOTENCY_KEY_PATTERN: Final = r'^([!#-~][!-~]{0,63}|"([!#-\[\]-~]|\\["\\]){1,64}")$'
+"""What an idempotency key may be, as the documentation tells it."""
 
 _BARE: Final = re.compile(rb"[!#-~][!-~]{0,63}")
 _QUOTED: Final = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\]){1,128})"')

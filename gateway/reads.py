@@ -43,6 +43,7 @@ _REVALIDATE: Final = (b"cache-control", b"private, no-cache")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,16}")
 _ORDER_ID: Final = re.compile(rb"[!-~]{1,%d}" % IDENTIFIER_CHARACTERS_MAX)
+_ESCAPED_BYTES: Final = len("%2F")
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -177,7 +178,8 @@ def order_id(path: bytes) -> str:
     parts = [part for part in path.split(b"/") if part]
     if len(parts) != 2:  # noqa: PLR2004 - orders, and the id
         raise ProblemError(Refusal.NOT_FOUND, "There is nothing at this address.")
-    text = unquote_to_bytes(parts[1])
+    escaped = parts[1]
+    text = unquote_to_bytes(escaped) if len(escaped) <= _ESCAPED_BYTES * IDENTIFIER_CHARACTERS_MAX else b""
     if not _ORDER_ID.fullmatch(text):
         raise invalid("orderId", f"has to be 1 to {IDENTIFIER_CHARACTERS_MAX} visible ASCII characters")
     return text.decode()

@@ -27,6 +27,7 @@ from ledger.identifiers import (
     normalise_code,
     version_of,
 )
+from persistence.errors import UNDECODABLE
 from persistence.log import Log, partition_of
 from persistence.reading import groups, load_each
 
@@ -326,7 +327,7 @@ _decoder: Final = msgspec.json.Decoder(_Told)
 def _lost_event(code: str, kind: str, version: int, value: bytes) -> LostEvent:
     try:
         told = _decoder.decode(value) if value else _Told(status="Released")
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         told = _Told()
     return LostEvent(
         code=code,

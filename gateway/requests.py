@@ -17,7 +17,9 @@ TTL_SECONDS_MIN: Final = 60
 TTL_SECONDS_MAX: Final = 604_800
 """How long a hold may be asked for: a minute at least, a week at most."""
 
-_VISIBLE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+SURROGATES: Final = r"\ud800-\udfff"
+"""Halves of characters, as a range of a pattern."""
+_VISIBLE: Final = rf"[^\x00-\x1f\x7f-\x9f\u2028\u2029{SURROGATES}]"
 
 
 def _field(form: str, description: str, *examples: object, **bounds: Any) -> Meta:  # noqa: ANN401 - those of Meta

@@ -22,7 +22,7 @@ from ledger.identifiers import MESSAGE, entity_key, version_of
 from ledger.money import DAY_MS, SECOND_MS
 from ledger.records import CvcReissued
 from persistence import codec
-from persistence.errors import DamagedLogError, StorageError
+from persistence.errors import UNDECODABLE, DamagedLogError, StorageError
 from persistence.log import PAGE_MAX, Log, QueuedMessage
 from persistence.vault import SMS, SealBrokenError, Sms, Vault
 
@@ -259,7 +259,7 @@ class SmsSender:
         except SealBrokenError as error:
             # the message may be well and the key not here: somebody may put it back
             raise PassingError(f"cannot be opened: {error}") from None
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             raise RefusedError("cannot be opened: not a message") from None
         return msgspec.json.encode(Outgoing(message_id=message.message_id, to=sms.to, text=sms.text))
 

@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from persistence.errors import UNDECODABLE
+
 FILE_NAME: Final = "endpoints.json"
 
 
@@ -43,7 +45,7 @@ class Endpoints(Struct, frozen=True, kw_only=True, rename="camel"):
         except FileNotFoundError:
             message = f"No running stack in {data_dir}: start it with `gift-ledger up`."
             raise EndpointsError(message) from None
-        except (msgspec.DecodeError, OSError) as error:
+        except (*UNDECODABLE, OSError) as error:
             message = f"{path} cannot be read ({error}): start the stack anew with `gift-ledger up`."
             raise EndpointsError(message) from error
 

@@ -34,6 +34,13 @@ DEFAULT: Final = "default"
 _FROM_FILE: Final = "_FILE"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError)
+"""What comes of a file that cannot be read: also one that is not UTF-8 or not TOML, has numbers of thousands of digits,
+is nested too deeply, or lies in the home of a user who does not exist."""
+_FILE_BYTES_MAX: Final = 64 * 1024
+"""Of a file with settings, or with one: all there are take a tenth of it, however long their addresses."""
+_QUOTED_CHARACTERS_MAX: Final = 200
+"""Of a value in a message: one line has to do for it."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -84,7 +91,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Loaded:
         try:
             values[name] = _converted(name, value, text=origin.startswith(PREFIX))
         except ValueError:
-            got = "" if SETTINGS[name].secret else f", got {value!r}"
+            got = "" if SETTINGS[name].secret else f", got {_quoted(value)}"
             problems.append(f"{origin if origin.startswith(PREFIX) else f'{name} in {origin}'}: "
                             f"expected {SETTINGS[name].expected}{got}.")  # fmt: skip
         origins[name] = origin
@@ -98,7 +105,9 @@ def load(environ: Mapping[str, str], folder: Path) -> Loaded:
 
 def mask(value: object) -> str:
     """What may be shown of an address that holds a secret: no user, password, query, nor a web address's path."""
-    text = re.sub(r"//.*@", "//***@", str(value))
+    scheme, slashes, rest = str(value).partition("//")
+    _, at, place = rest.rpartition("@")
+    text = f"{scheme}//***@{place}" if at else f"{scheme}{slashes}{rest}"
     text = re.sub(r"\?.*", "?***", text)
     return re.sub(r"^(https?://[^/?]+)/[^?].*", r"\1/***", text)
 
@@ -118,13 +127,14 @@ def spelled(value: object) -> str:
 
 def _from_toml(environ: Mapping[str, str], folder: Path, problems: list[str]) -> dict[str, tuple[object, str]]:
     named = environ.get(CONFIG)
-    path = Path(named).expanduser() if named else folder / FILE_NAME
+    path = Path(named) if named else folder / FILE_NAME
     if not named and not path.exists():
         return {}
     try:
-        found = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(f"{named and f'{CONFIG}: '}{path} cannot be read as TOML: {error}.")
+        path = path.expanduser()
+        found = tomllib.loads(_text(path))
+    except _UNREADABLE as error:
+        problems.append(f"{f'{CONFIG}: ' if named else ''}{path} cannot be read as TOML: {error}.")
         return {}
     unknown = [key for key in found if key not in SETTINGS]
     problems += [f"{path.name}: {_unknown(key, list(SETTINGS))}" for key in unknown]
@@ -146,10 +156,33 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> dict[str, 
             problems.append(f"{setting.variable} and {variable} are both set: unset one of them.")
         else:
             try:
-                found[setting.name] = (Path(value).expanduser().read_text().strip(), variable)
-            except (OSError, UnicodeDecodeError) as error:
+                found[setting.name] = (_text(Path(value).expanduser()).strip(), variable)
+            except _UNREADABLE as error:
                 problems.append(f"{variable}: {value} cannot be read: {error}.")
     return found
+
+
+def _text(path: Path) -> str:
+    """What stands in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too long, or not UTF-8.
+    """
+    with path.open("rb") as file:
+        found = file.read(_FILE_BYTES_MAX + 1)
+    if len(found) > _FILE_BYTES_MAX:
+        raise ValueError(f"it is longer than {_FILE_BYTES_MAX} bytes")
+    return found.decode()
+
+
+def _quoted(value: object) -> str:
+    """A value as it is told of in a message."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= _QUOTED_CHARACTERS_MAX else f"{text[:_QUOTED_CHARACTERS_MAX]}…"
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -10,10 +10,12 @@ It holds what the server holds: hashes of CVCs and of API keys, sealed phone num
 keys, are not in it.
 """
 
+import errno
 import hashlib
 import os
 import tarfile
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,13 +23,19 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from persistence.errors import UNDECODABLE
+
 FORMAT: Final = 1
 """Raised when this version could not read what an older one has written."""
 DATA: Final = "ledger.rdb"
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
+NAMES: Final = [DATA, MANIFEST, SUMS]
+"""What is in a backup, in this order."""
 MANIFEST_BYTES_MAX: Final = 4 * 1024 * 1024
 """It grows with the partitions of the topics: 100 000 of them fit in."""
+_NO_TAR: Final = (ValueError, OverflowError, RecursionError)
+"""What the standard library raises for some headers that make no sense, beside its own errors."""
 _BLOCK: Final = tarfile.BLOCKSIZE
 _CHUNK_BYTES: Final = 1024 * 1024
 """Read and written at once: large enough for a disk, and small beside what we are."""
@@ -128,24 +136,34 @@ def extract(path: Path, target: Path) -> Manifest:
     """
     try:
         with tarfile.open(path, "r:") as archive:
-            found = archive.getmembers()
-            if [member.name for member in found] != [DATA, MANIFEST, SUMS] or not all(one.isreg() for one in found):
-                raise ArchiveError(f"{path} is no backup of gift-ledger")
-            data, text, sums = found
+            data, text, sums = _members(path, archive)
             digest = _copy(_opened(archive, data), target)
             manifest = _small(archive, text)
             expected = f"{digest}  {DATA}\n{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
             if _small(archive, sums) != expected:
                 raise ArchiveError(f"{path} is not what was written: its digests differ. Take another backup.")
-    except tarfile.TarError as error:
+    except (tarfile.TarError, *_NO_TAR) as error:
         raise ArchiveError(f"{path} is no backup of gift-ledger, or it is cut off: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # a header that names a place where no file can have anything
+        raise ArchiveError(f"{path} is no backup of gift-ledger: its headers make no sense") from error
     return _manifest(path, manifest)
+
+
+def _members(path: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """The three files. No more headers than theirs are looked at, and none may stand for more bytes than are there."""
+    found = list(islice(archive, len(NAMES) + 1))
+    if [one.name for one in found] != NAMES or not all(one.isreg() and not one.issparse() for one in found):
+        raise ArchiveError(f"{path} is no backup of gift-ledger")
+    return found
 
 
 def _manifest(path: Path, text: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ArchiveError(f"{path} says nothing of itself that can be read: {error}") from error
     if manifest.format != FORMAT:
         raise ArchiveError(f"{path} has format {manifest.format}, and this version reads {FORMAT}")

@@ -21,7 +21,7 @@ from ledger.certificate import Certificate
 from ledger.order import Order
 from ledger.publications import Publication
 from ledger.records import Record
-from persistence.errors import DamagedLogError, SnapshotUnreadableError
+from persistence.errors import UNDECODABLE, DamagedLogError, SnapshotUnreadableError
 from persistence.log import Loaded
 
 LINK_BYTES: Final = 16
@@ -81,7 +81,7 @@ def decode(stored: bytes) -> Record:
     """
     try:
         return _record_decoder.decode(memoryview(stored)[LINK_BYTES:])
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise DamagedLogError(f"stored bytes are not a record: {error}") from error
 
 
@@ -157,7 +157,7 @@ def restore_certificate(code: str, loaded: Loaded) -> tuple[Certificate, Positio
     for record in decoded:
         try:
             state = certificate.evolve(state, record)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise _damaged(code, record.version, f"cannot follow what stands before it ({error})") from error
     return state, end
 
@@ -173,7 +173,7 @@ def restore_order(order_id: str, loaded: Loaded) -> tuple[Order, Position]:
     for record in decoded:
         try:
             state = order.evolve(state, record)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise _damaged(order_id, record.version, f"cannot follow what stands before it ({error})") from error
     return state, end
 
@@ -191,7 +191,7 @@ def decode_publication(stored: bytes) -> Publication:
     """
     try:
         return _publication_decoder.decode(stored)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise DamagedLogError(f"stored bytes are not a publication: {error}") from error
 
 
@@ -203,7 +203,7 @@ def _read_snapshot(stored: bytes, decoder: "msgspec.msgpack.Decoder[State]") -> 
     try:
         position = Position(int(version), rest[:LINK_BYTES])
         state = decoder.decode(memoryview(rest)[LINK_BYTES + 1 :])
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, *UNDECODABLE) as error:
         raise SnapshotUnreadableError(f"the snapshot cannot be decoded: {error}") from error
     if state.version != position.version:
         raise SnapshotUnreadableError(f"the snapshot of version {position.version} holds version {state.version}")

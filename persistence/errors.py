@@ -1,5 +1,12 @@
 """What can go wrong with storage, as the rooms above see it."""
 
+from typing import Final
+
+import msgspec
+
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they have to be, not UTF-8, or nested too deeply."""
+
 
 class StorageError(Exception):
     """Base. ``retryable``: whether the same call may succeed later."""

@@ -3,14 +3,14 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from persistence.errors import DamagedLogError
+from persistence.errors import UNDECODABLE, DamagedLogError
 from persistence.redis_client import Client, Word, connect
 from persistence.redis_errors import answered
 from persistence.redis_scripts import Script
@@ -33,7 +33,7 @@ class ClientKey(Struct, frozen=True, kw_only=True):
     """One key of one client. ``key_hash`` is :func:`hash_key`'s; times are milliseconds."""
 
     key_id: str
-    key_hash: str
+    key_hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
     client: str
     role: str
     channel: str | None
@@ -229,9 +229,10 @@ class RedisKeyStore:
             stored, revoked, ends = await answered(pipeline.execute())
         try:
             keys = [msgspec.json.decode(value, type=ClientKey) for value in stored.values()]
-        except msgspec.DecodeError as error:
+            told = [_with_end(key, revoked, ends) for key in keys]
+        except (ValueError, *UNDECODABLE) as error:
             raise DamagedLogError(f"{self._keys} holds what is not a key: {error}") from error
-        return sorted((_with_end(key, revoked, ends) for key in keys), key=_age)
+        return sorted(told, key=_age)
 
     async def revoke(self, key_id: str, at: int) -> bool:
         """See :meth:`KeyStore.revoke`."""

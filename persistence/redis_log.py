@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from persistence import checks
 from persistence.batches import damage, page
-from persistence.errors import DamagedLogError
+from persistence.errors import UNDECODABLE, DamagedLogError
 from persistence.idempotency import days_read, now_ms
 from persistence.log import (
     FAILURES_MAX,
@@ -317,13 +317,18 @@ def _loaded(
     attempts: bytes | None,
     tail: list[bytes],
 ) -> Loaded:
-    noted = None if registered is None else int(registered)
-    return Loaded(snapshot, version, tuple(tail), attempts, damage(length, noted, version))
+    try:
+        noted = None if registered is None else int(registered)
+    except ValueError:
+        wrong: str | None = "the register of entities does not say a version"
+    else:
+        wrong = damage(length, noted, version)
+    return Loaded(snapshot, version, tuple(tail), attempts, wrong)
 
 
 def _message(message_id: str, due: int, value: bytes) -> QueuedMessage:
     try:
         stored = _message_decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise DamagedLogError(f"the waiting message {message_id} cannot be read: {error}") from error
     return QueuedMessage(message_id, stored.entity, stored.sealed, due, stored.queued_at, stored.tries)

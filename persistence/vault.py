@@ -18,6 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
+from persistence.errors import UNDECODABLE
+
 RECIPIENT: Final = "recipient"
 """Context of a sealed :class:`Recipient`."""
 SMS: Final = "sms"
@@ -153,7 +155,7 @@ class Vault:
             os.close(descriptor)
         try:
             stored = msgspec.json.decode(text, type=_Secrets)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             # what was decoded so far is kept out of the message: it may hold a key
             raise SecretsError(f"{os.fspath(path)} is not a secrets file of gift-ledger: {error}") from None
         return cls(stored.pepper, stored.keys, stored.sealing_key)

@@ -46,6 +46,7 @@ HTTP: Final = (
     Bound(f"{_SETTINGS}.body_bytes_max", "413 `RequestTooLarge`", _PROBLEMS),
     Bound(f"{_SETTINGS}.bulk_body_bytes_max", "413 `RequestTooLarge`", _PROBLEMS, setting="http_bulk_bytes_max"),
     Bound("gateway.bodies._LENGTH_DIGITS_MAX", "413 `RequestTooLarge`", _PROBLEMS, "digits"),
+    Bound("gateway.bodies.FAULTS_MAX", "further parts at fault are not told", unit="faults"),
     Bound("gateway.requests.IDENTIFIER_CHARACTERS_MAX", "400 `InvalidRequest`, naming the field", _PROBLEMS),
     Bound("gateway.requests.TEXT_CHARACTERS_MAX", "400 `InvalidRequest`, naming the field", _PROBLEMS),
     Bound("gateway.requests.TTL_SECONDS_MIN", "400 `InvalidRequest`, naming the field", _PROBLEMS),

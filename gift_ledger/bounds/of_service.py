@@ -41,6 +41,8 @@ LOG: Final = (
 )
 
 STACK: Final = (
+    Bound("gift_ledger.sources._FILE_BYTES_MAX", _FAILS),
+    Bound("gift_ledger.sources._QUOTED_CHARACTERS_MAX", "the rest of the value is not told"),
     Bound("gift_ledger.roles.OPEN_SECONDS_MAX", _FAILS),
     Bound("gift_ledger.roles.OPEN_AGAIN_SECONDS", "a pause"),
     Bound("gift_ledger.roles.WATCH_SECONDS", "a pause", "gift_ledger_actor_up"),

@@ -15,6 +15,7 @@ import msgspec
 from gateway.access import Role
 from gift_ledger.cli.keys import made_key
 from gift_ledger.settings import Settings
+from persistence.errors import UNDECODABLE
 from persistence.keys import KeyStore, hash_key
 from persistence.vault import Vault
 
@@ -111,7 +112,7 @@ def _read(path: Path) -> dict[str, str]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         return {}
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         _logger.warning("%s cannot be read; all keys are made anew", path)
         return {}
 

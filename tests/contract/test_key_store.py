@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -78,9 +79,25 @@ async def test_an_empty_store_has_no_keys_and_closes_twice(store: KeyStore) -> N
     await store.close()
 
 
-async def test_what_is_no_key_is_told(connect_client: Callable[[], Client]) -> None:
+WHOLE = msgspec.json.encode(KEY)
+
+
+@pytest.mark.parametrize(
+    ("key", "revoked"),
+    [
+        (b"{", None),
+        (WHOLE.replace(b"till-1", b"till-\xff"), None),
+        (WHOLE.replace(hash_key("glk_one").encode(), b"no hash"), None),
+        (WHOLE[:-1] + b',"unknown":' + b"[" * 3_000, None),
+        (WHOLE, b"yesterday"),
+    ],
+    ids=["cut off", "not UTF-8", "no hash", "nested", "no time"],
+)
+async def test_what_is_no_key_is_told(connect_client: Callable[[], Client], key: bytes, revoked: bytes | None) -> None:
     client = connect_client()
-    await client.execute_command("HSET", "gl:keys", "k1", "{")
+    await client.execute_command("HSET", "gl:keys", "k1", key)
+    if revoked is not None:
+        await client.execute_command("HSET", "gl:keys:revoked", "k1", revoked)
 
     with pytest.raises(DamagedLogError, match="gl:keys"):
         await RedisKeyStore("redis://unused", client=client).all()

@@ -164,11 +164,31 @@ def test_a_named_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert f"{CONFIG}: {tmp_path}/none.toml cannot be read" in refused({CONFIG: f"{tmp_path}/none.toml"}, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"shards = ", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"shards = ", b"\xff", b"shards = " + b"9" * 5_000, b"shards = " + b"[" * 5_000, b"#" * 70_000]
+)
 def test_a_file_that_is_no_toml_is_said(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "gift-ledger.toml").write_bytes(content)
 
-    assert "gift-ledger.toml cannot be read as TOML" in refused({}, tmp_path)
+    assert refused({}, tmp_path).startswith(f"{tmp_path}/gift-ledger.toml cannot be read as TOML: ")
+
+
+def test_a_value_that_makes_no_sense_is_quoted_as_far_as_it_fits_into_a_line(tmp_path: Path) -> None:
+    (tmp_path / "gift-ledger.toml").write_text(f"shards = 0x{'f' * 5_000}\nhttp_port = '{'a' * 999}'")
+
+    first, second = refused({}, tmp_path).splitlines()
+
+    assert "got a number of thousands of digits." in first
+    assert "got 'aaaa" in second
+    assert second.endswith("aaa….")
+    assert len(second) < 400
+
+
+def test_a_file_in_the_home_of_nobody_is_said(tmp_path: Path) -> None:
+    nowhere = "~nobody-of-this-name/gift-ledger"
+
+    assert f"{nowhere} cannot be read" in refused({CONFIG: nowhere}, tmp_path)
+    assert f"{nowhere} cannot be read" in refused({"GIFT_LEDGER_SMS_URL_FILE": nowhere}, tmp_path)
 
 
 def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:

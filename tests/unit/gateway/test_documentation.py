@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from gateway.access import Reach, Role, grant
 from gateway.documentation import openapi
+from gateway.faults import ProblemError
 from gateway.front import Front
+from gateway.headers import IDEMPOTENCY_KEY_PATTERN, idempotency_key
 from gateway.operations import OPERATIONS
 from gateway.page import operations
 from gateway.problems import KINDS
@@ -122,6 +127,52 @@ def test_a_call_is_told_in_full(path: str, method: str, operation: dict[str, Any
     }
 
 
+def test_every_link_leads_to_a_call_that_takes_what_the_answer_gave() -> None:
+    calls = {operation["operationId"]: operation for _, _, operation in operations(DOCUMENT)}
+    linked = []
+    for _, _, operation in operations(DOCUMENT):
+        for status, response in operation["responses"].items():
+            for name, link in response.get("links", {}).items():
+                linked.append((operation["operationId"], status, name))
+                body = calls[link["operationId"]]["requestBody"]["content"]["application/json"]["schema"]
+                given = response["content"]["application/json"]["schema"]
+                for field, expression in link["requestBody"].items():
+                    assert field in fields_of(body)
+                    assert expression.removeprefix("$response.body#/") in fields_of(given)
+
+    assert linked == [("authorize", "201", "capture"), ("authorize", "201", "void"), ("capture", "201", "void")]
+
+
+def fields_of(schema: dict[str, Any]) -> set[str]:
+    """Return the names of the fields that a schema or one of its variants has."""
+    found: set[str] = set()
+    for variant in schema.get("anyOf", [schema]):
+        found |= set(DOCUMENT["components"]["schemas"][variant["$ref"].rsplit("/", 1)[1]]["properties"])
+    return found
+
+
+def test_no_pattern_holds_halves_of_characters_or_an_end_that_only_python_knows() -> None:
+    patterns = re.findall(r'"pattern": ?"((?:[^"\\]|\\.)*)"', json.dumps(DOCUMENT))
+
+    assert len(patterns) > 10
+    assert not [pattern for pattern in patterns if "ud800" in pattern or "(?!" in pattern]
+
+
+@given(
+    st.from_regex(r'\A"?[ -~\x80-\xff]{0,70}"?\Z') | st.from_regex(re.compile(IDEMPOTENCY_KEY_PATTERN), fullmatch=True)
+)
+def test_an_idempotency_key_is_taken_if_it_is_as_documented(value: str) -> None:
+    pattern = DOCUMENT["components"]["parameters"]["idempotencyKey"]["schema"]["pattern"]
+    documented = re.fullmatch(pattern.removesuffix("$"), value) is not None
+
+    try:
+        idempotency_key({b"idempotency-key": value.encode("latin-1")})
+    except ProblemError:
+        assert not documented
+    else:
+        assert documented
+
+
 def test_roles_and_security_are_those_of_the_code() -> None:
     assert DOCUMENT["security"] == [{"key": []}]
     assert DOCUMENT["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
@@ -133,10 +184,10 @@ def test_roles_and_security_are_those_of_the_code() -> None:
             continue
         grants = {role.value: grant(role, operation.call) for role in Role}
         for name, holds in {
-            "x-roles": [role for role, given in grants.items() if given.reach is not Reach.NO],
-            "x-own-only": [role for role, given in grants.items() if given.reach is Reach.OWN],
-            "x-cvc-required": [role for role, given in grants.items() if given.cvc_required],
-            "x-overrides-block": [role for role, given in grants.items() if given.overrides_block],
+            "x-roles": [role for role, its in grants.items() if its.reach is not Reach.NO],
+            "x-own-only": [role for role, its in grants.items() if its.reach is Reach.OWN],
+            "x-cvc-required": [role for role, its in grants.items() if its.cvc_required],
+            "x-overrides-block": [role for role, its in grants.items() if its.overrides_block],
         }.items():
             assert told.get(name, []) == holds
 
