@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 
 AT_ONCE = 24
 """Connections of one example: each may have to be waited for."""
-HASTE = {"receive_seconds": 0.2, "idle_seconds": 0.2}
+HASTE_SECONDS = 0.2
 """Half a request is not waited for long."""
 HOLD = b'{"purpose":"Redemption","amount":1,"currency":"RUB"}'
 CHUNKED = request(
@@ -157,7 +157,7 @@ def running() -> Iterator[Running]:
     errors = Errors()
     logging.getLogger().addHandler(errors)
     with asyncio.Runner() as runner:
-        serving = served(**HASTE)
+        serving = served(receive_seconds=HASTE_SECONDS, idle_seconds=HASTE_SECONDS)
         here = runner.run(serving.__aenter__())
         runner.run(here.house.issue())
         try:
