@@ -35,7 +35,7 @@ LOG: Final = (
     Bound("persistence.comparison.TIMER_SLACK_MS", "`verify` calls it a finding"),
     Bound("persistence.reading.GROUP", "the others are read with the next one", unit="entities"),
     Bound("persistence.verification.LOOKS_MAX", "`verify` says that it cannot tell", unit="looks"),
-    Bound("persistence.vault._SECRETS_BYTES_MAX", _FAILS),
+    Bound("persistence.secrets_file.SECRETS_BYTES_MAX", _FAILS),
 )
 
 STACK: Final = (

@@ -8,7 +8,8 @@ from gift_ledger.cli.check import Check, fail, ok, warn
 from gift_ledger.cli.context import Context
 from gift_ledger.endpoints import FILE_NAME
 from gift_ledger.settings import Settings
-from persistence.vault import SecretsError, Vault
+from persistence.secrets_file import SecretsError
+from persistence.vault import Vault
 
 
 def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]) -> list[Check]:
