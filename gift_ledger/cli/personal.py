@@ -127,10 +127,14 @@ async def _known(log: Log, name: str, line: str | None) -> tuple[str, Known]:
 def _confirm(forgotten: Forgotten, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise CommandError("It cannot be undone: say --yes where nobody can be asked.")
     lines = ", ".join(forgotten.lines) or "none that names a recipient"
     typer.confirm(f"Order {forgotten.order_id}, lines: {lines}. Erase name and phone for good?", abort=True, err=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _make_folder(path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from persistence import vault
 from persistence.secrets_file import Secrets, SecretsError
 from persistence.vault import RECIPIENT, SMS, Recipient, SealBrokenError, Sms, Vault, new_cvc
 
