@@ -23,6 +23,8 @@ LINES_MAX: Final = 1_000
 NAME_CHARACTERS_MAX: Final = 200
 """Of the name of a recipient: it is kept in the record of the order."""
 VERSION_MAX: Final = 2**63 - 1
+_VALUE: Final = re.compile(r"(Invalid (?:enum )?value) .*(?= - at `)", re.DOTALL)
+"""What msgspec says of a value that is none of those allowed, with the value."""
 _LOCALE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,34}")
 
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
@@ -156,7 +158,8 @@ def _decoded(decoder: "msgspec.json.Decoder[_Event]", value: bytes) -> _Event:
     try:
         return decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise InputError("WrongShape", str(error)) from None
+        # a value that stands where another is expected may be anybody's phone
+        raise InputError("WrongShape", _VALUE.sub(r"\1", str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError("NotJson", str(error)) from None
     except RecursionError:

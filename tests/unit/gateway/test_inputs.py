@@ -211,3 +211,11 @@ def test_whatever_comes_is_read_or_put_aside(value: bytes) -> None:
     for read in (read_order, read_payment):
         with pytest.raises(InputError):
             read(value, "s", VAULT)
+
+
+@pytest.mark.parametrize("status", ["+79990000001", "' - at `$.x", "a\nb", ""])
+def test_what_is_said_of_a_wrong_value_does_not_repeat_it(status: str) -> None:
+    with pytest.raises(InputError) as told:
+        order(status=status)
+
+    assert str(told.value) == "Invalid enum value - at `$.status`"
