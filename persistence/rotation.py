@@ -6,8 +6,9 @@ first version did, are gone after a day. A recipient that was sealed so stands i
 needs his key until he is forgotten.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from ledger.order import Order
 from persistence import envelope
 from persistence.errors import DamagedLogError
 from persistence.log import KeyName, Log
-from persistence.reading import groups, load_each, restored
+from persistence.reading import GROUP, groups, load_each, restored
 from persistence.vault import SealBrokenError, Vault
 
 DROP_AFTER_MS: Final = 600_000
@@ -60,28 +61,26 @@ async def rotate(log: Log, vault: Vault, on_progress: OnProgress) -> Rotated:
         StorageError: the log does not answer; what is done stays done.
     """
     counts: Counter[str] = Counter()
-    seen: set[str] = set()
-    async for order in log.orders_with_data_keys():
-        if order in seen:
-            continue
-        seen.add(order)
-        (kept,) = await log.data_keys_of([order])
-        changes = []
-        for name, value in kept.items():
-            if envelope.is_forgotten(value):
-                counts["forgotten"] += 1
-            elif envelope.sealing_key_of(value) == vault.sealing_key:
-                counts["current"] += 1
-            else:
-                try:
-                    changes.append((name, value, envelope.resealed(vault, (order, name), value)))
-                except SealBrokenError:
-                    counts["unreadable"] += 1
-        if changes:
-            counts["resealed"] += await log.replace_data_keys(order, changes)
-        on_progress(len(seen), None)
+    async for group in _groups(log):
+        changes: dict[str, list[tuple[str, bytes, bytes]]] = {}
+        for order, kept in group.items():
+            for name, value in kept.items():
+                if envelope.is_forgotten(value):
+                    counts["forgotten"] += 1
+                elif envelope.sealing_key_of(value) == vault.sealing_key:
+                    counts["current"] += 1
+                else:
+                    try:
+                        resealed = envelope.resealed(vault, (order, name), value)
+                    except SealBrokenError:
+                        counts["unreadable"] += 1
+                    else:
+                        changes.setdefault(order, []).append((name, value, resealed))
+        counts["resealed"] += sum(await asyncio.gather(*(log.replace_data_keys(*one) for one in changes.items())))
+        counts["orders"] += len(group)
+        on_progress(counts["orders"], None)
     return Rotated(
-        orders=len(seen),
+        orders=counts["orders"],
         resealed=counts["resealed"],
         current=counts["current"],
         forgotten=counts["forgotten"],
@@ -91,9 +90,9 @@ async def rotate(log: Log, vault: Vault, on_progress: OnProgress) -> Rotated:
 
 async def unfinished(log: Log, sealing_key: int) -> bool:
     """Whether any data key is sealed with another key than this one."""
-    async for order in log.orders_with_data_keys():
-        (kept,) = await log.data_keys_of([order])
-        if any(envelope.sealing_key_of(value) not in {0, sealing_key} for value in kept.values()):
+    async for group in _groups(log):
+        used = {envelope.sealing_key_of(value) for kept in group.values() for value in kept.values()}
+        if used - {0, sealing_key}:
             return True
     return False
 
@@ -105,24 +104,38 @@ async def needed(log: Log, key_ids: Iterable[int], on_progress: OnProgress) -> N
         StorageError: the log does not answer.
     """
     ids = frozenset(key_ids)
-    sealed_keys: set[KeyName] = set()
-    async for order in log.orders_with_data_keys():
-        (kept,) = await log.data_keys_of([order])
-        sealed_keys |= {(order, name) for name, value in kept.items() if envelope.sealing_key_of(value) in ids}
+    sealed_keys = 0
+    async for group in _groups(log):
+        sealed_keys += sum(envelope.sealing_key_of(value) in ids for kept in group.values() for value in kept.values())
     total, done, recipients, unread, messages = sum(await log.entity_counts()), 0, 0, 0, 0
     for partition in range(log.partitions):
         async for message in log.messages(partition):
             messages += message.sealed[:1] != b"" and message.sealed[0] in ids
         named = [entity async for entity in log.entities(partition)]
-        for group in groups(named):
-            found, failed = await _recipients(log, group)
+        for some in groups(named):
+            found, failed = await _recipients(log, some)
             direct = [name for name, sealed in found if sealed[:1] and sealed[0] in ids]
             kept_values = await log.data_keys(direct) if direct else []
             recipients += sum(value is None for value in kept_values)
             unread += failed
-            done += len(group)
+            done += len(some)
             on_progress(done, total)
-    return Needed(data_keys=len(sealed_keys), messages=messages, recipients=recipients, unread=unread)
+    return Needed(data_keys=sealed_keys, messages=messages, recipients=recipients, unread=unread)
+
+
+async def _groups(log: Log) -> AsyncIterator[dict[str, dict[str, bytes]]]:
+    """The data keys of all orders, each once, as many orders together as one round trip reads."""
+    seen: set[str] = set()
+    waiting: list[str] = []
+    async for order in log.orders_with_data_keys():
+        if order not in seen:
+            seen.add(order)
+            waiting.append(order)
+        if len(waiting) >= GROUP:
+            yield dict(zip(waiting, await log.data_keys_of(waiting), strict=True))
+            waiting = []
+    if waiting:
+        yield dict(zip(waiting, await log.data_keys_of(waiting), strict=True))
 
 
 async def _recipients(log: Log, entities: list[str]) -> tuple[list[tuple[KeyName, bytes]], int]:

@@ -1,6 +1,6 @@
 """Forgetting and rotating, on whatever keeps the log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,27 @@ async def test_nobody_is_found_where_there_is_no_order_or_no_line(shop: Shop, lo
     assert await forgetting.order_of(log, CODE) is None
 
 
+async def test_a_damaged_recipient_is_in_the_way_of_nobody(shop: Shop, log: Log) -> None:
+    lines = (PlannedLine("1", PRICE, b"\0\4half"),)
+    await shop.writer.order("SO-1", r.Placed(1, False, "OnlineStore", "RUB", lines))
+
+    assert (await forget(log, "SO-1")).names == ("1/1",)
+
+
+async def test_an_order_that_a_scan_shows_twice_counts_once(
+    shop: Shop, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.order("SO-1", {"1": "+71"})
+
+    async def twice() -> AsyncIterator[str]:
+        for _ in range(2):
+            yield "o:SO-1"
+
+    monkeypatch.setattr(log, "orders_with_data_keys", twice)
+
+    assert (await rotate(log)).orders == 1
+
+
 async def test_a_certificate_tells_its_order_and_line(shop: Shop, log: Log) -> None:
     await shop.direct_order("SO-1", "+71")
 
@@ -144,7 +165,7 @@ async def test_messages_to_who_was_forgotten_are_ended_and_no_others(shop: Shop,
         for line, code in codes.items()
     ]
     await shop.queue("GC-00000003", OLD.seal(b"4821", SMS))
-    await shop.queue("GC-00000004", b"\0no envelope")
+    await shop.queue("GC-00000004", b"\0\4half")
 
     forgotten = await forget(log, "SO-1", "1")
 
@@ -225,7 +246,8 @@ async def test_all_data_keys_are_sealed_anew_and_open_what_they_did(shop: Shop, 
     assert (await proof(log)).findings == ()
 
 
-async def test_a_rotation_that_was_broken_off_goes_on(shop: Shop, log: Log) -> None:
+async def test_a_rotation_that_was_broken_off_goes_on(shop: Shop, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "GROUP", 1)
     for number in range(5):
         await shop.order(f"SO-{number}", {"1": "+71"})
 
