@@ -1,16 +1,21 @@
 """Makes CVCs, and the messages that bring them to the recipient."""
 
+import logging
 from typing import Final
 
 import msgspec
 
 from ledger.commands import IssuedCvc
+from persistence import envelope
+from persistence.log import KeyName
 from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault, new_cvc
 
 _TEXTS: Final = {
     "ru": "Подарочный сертификат {code}. Код CVC: {cvc}. Никому его не сообщайте.",  # noqa: RUF001 - Russian
     "en": "Gift certificate {code}. CVC: {cvc}. Do not share it with anyone.",
 }
+
+_logger = logging.getLogger(__name__)
 
 
 class Issuer:
@@ -19,14 +24,40 @@ class Issuer:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    def issue(self, code: str, recipient: bytes | None) -> IssuedCvc:
-        """A fresh CVC for ``code``, with a sealed message if there is a (sealed) recipient."""
+    def issue(self, code: str, recipient: bytes | None, key: KeyName | None, kept: bytes | None) -> IssuedCvc:
+        """A fresh CVC for ``code``.
+
+        Args:
+            code: of the certificate.
+            recipient: sealed.
+            key: names the data key that he is sealed with, or where a tombstone would be (:mod:`persistence.envelope`).
+            kept: what is kept under this name.
+
+        Returns:
+            The CVC with a sealed message; without one if there is no recipient, or he was forgotten.
+
+        Raises:
+            SealBrokenError: the vault lacks the key that it takes: it may be put back.
+        """
         cvc = new_cvc()
         digest = self._vault.cvc_digest(code, cvc)
-        if recipient is None:
+        if recipient is None or key is None or (kept is not None and envelope.is_forgotten(kept)):
             return IssuedCvc(digest)
-        to = msgspec.json.decode(self._vault.unseal(recipient, RECIPIENT), type=Recipient)
+        sealed_alone = envelope.key_of(recipient) is None
+        if kept is None and not sealed_alone:
+            # value that was paid for is issued all the same; `gift-ledger verify` finds this as well
+            _logger.error("%s: the data key of its recipient is missing, and no SMS is sent", code)
+            return IssuedCvc(digest)
+        return IssuedCvc(digest, self._message(code, cvc, recipient, key, None if sealed_alone else kept))
+
+    def _message(self, code: str, cvc: str, recipient: bytes, key: KeyName, kept: bytes | None) -> bytes:
+        vault = self._vault
+        opened = (
+            vault.unseal(recipient, RECIPIENT) if kept is None else envelope.unseal(vault, recipient, RECIPIENT, kept)
+        )
+        to = msgspec.json.decode(opened, type=Recipient)
         language = (to.locale or "ru").partition("-")[0].lower()
         text = _TEXTS.get(language, _TEXTS["en"]).format(code=code, cvc=cvc)
         message = msgspec.json.encode(Sms(to=to.phone, text=text))
-        return IssuedCvc(digest, self._vault.seal(message, SMS))
+        # with the recipient's own key: once he is forgotten, no message to him can be read either
+        return vault.seal(message, SMS) if kept is None else envelope.seal_again(vault, message, SMS, key, kept)

@@ -2,13 +2,22 @@
 
 from collections import OrderedDict
 from collections.abc import Collection
+from typing import Final
+
+import msgspec
 
 from ledger.attempts import NO_ATTEMPTS, Attempts
 from ledger.certificate import Certificate
+from ledger.identifiers import entity_key, is_certificate
 from ledger.order import Order
+from persistence import codec
 from persistence.codec import Position
+from persistence.errors import UNDECODABLE, DamagedLogError
+from persistence.log import Loaded
 
 State = Certificate | Order
+
+_attempts_decoder: Final = msgspec.msgpack.Decoder(Attempts)
 
 
 class Resident:
@@ -28,6 +37,21 @@ class Resident:
         self.attempts: Attempts = NO_ATTEMPTS
         self.attempts_stored: bytes | None = None
         self.touched = 0
+
+
+def restored(entity: str, loaded: Loaded) -> Resident:
+    """An entity as the log holds it.
+
+    Raises:
+        SnapshotUnreadableError: load it again without snapshots.
+        DamagedLogError: what is stored cannot be what was written.
+    """
+    restore = codec.restore_certificate if is_certificate(entity) else codec.restore_order
+    state, position = restore(entity_key(entity), loaded)
+    resident = Resident(state, position, len(loaded.tail))
+    resident.attempts = attempts_of(loaded.attempts)
+    resident.attempts_stored = loaded.attempts
+    return resident
 
 
 class Residents:
@@ -78,3 +102,15 @@ class Residents:
             if entity not in at_work:
                 found.append((entity, resident))
         return found
+
+
+def attempts_of(stored: bytes | None) -> Attempts:
+    """The count of CVC attempts that the log holds.
+
+    Raises:
+        DamagedLogError: these bytes are none.
+    """
+    try:
+        return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)
+    except UNDECODABLE as error:
+        raise DamagedLogError(f"stored bytes are no count of CVC attempts: {error}") from error

@@ -6,6 +6,7 @@ failed is thrown away.
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -28,10 +29,9 @@ from ledger.order.state import LineStatus
 from ledger.policy import Policy
 from ledger.publications import published
 from ledger.refusals import Refusal, Refused
-from persistence import codec
+from persistence import codec, envelope
 from persistence.codec import Position
-from persistence.errors import UNDECODABLE, DamagedLogError
-from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessage
+from persistence.log import AttemptsChange, Batch, Change, DataKey, KeyName, Outcome, QueuedMessage
 
 ATTEMPTS_TTL_MS: Final = 24 * 3_600_000
 """Wrong CVCs are forgotten a day after the last one."""
@@ -44,9 +44,12 @@ CLOCKS_APART_MS: Final = 60_000
 
 _log = logging.getLogger(__name__)
 _attempts_encoder: Final = msgspec.msgpack.Encoder()
-_attempts_decoder: Final = msgspec.msgpack.Decoder(Attempts)
 _POINTED: Final = (c.Authorize, c.Capture, c.Void)
 _READS: Final = (c.Look, c.Inquire)
+
+
+class _KeyWantedError(Exception):
+    """What is kept under the name of a recipient's data key has to be read first."""
 
 
 class Draft:
@@ -80,10 +83,22 @@ Mark = tuple[State, Position, Attempts, int, bool]
 class Round:
     """Decides work on drafts.
 
-    ``answers`` pairs each work that was decided with its answer, to be let out once :attr:`batch` is durable.
+    ``answers`` pairs each work that was decided with its answer, to be let out once :attr:`batch` is durable. ``keys``
+    holds what was read of recipients' data keys; :attr:`wanted` names those that were not, and are needed.
     """
 
-    def __init__(self, residents: Residents, issuer: Issuer, policy: Policy, now: int, snapshot_every: int) -> None:
+    def __init__(
+        self,
+        residents: Residents,
+        issuer: Issuer,
+        policy: Policy,
+        now: int,
+        snapshot_every: int,
+        keys: Mapping[KeyName, bytes | None],
+    ) -> None:
+        self.wanted: dict[KeyName, None] = {}
+        self._keys = keys
+        self._data_keys: list[DataKey] = []
         self.answers: list[tuple[Work, Answer]] = []
         self.defects: list[tuple[Work, OutcomeUnknownError]] = []
         self.drafts: dict[str, Draft] = {}
@@ -102,7 +117,8 @@ class Round:
         """Decide one command; its entity is resident.
 
         Returns:
-            False if it has to wait for the next round: another command of this one has the same idempotency key.
+            False if it has to wait for the next round: another command of this one has the same idempotency key, or
+            a data key has to be read before.
         """
         key = work.origin.key
         if key and key in self._outcomes:
@@ -110,17 +126,20 @@ class Round:
         draft = self.drafts.get(work.entity)
         if draft is None:
             draft = self.drafts[work.entity] = Draft(self._residents[work.entity])
-        mark, published, sent = draft.mark, len(self._outbox), len(self._messages)
+        mark, published, sent, kept = draft.mark, len(self._outbox), len(self._messages), len(self._data_keys)
         try:
             answer, pointer = self._answer(draft, work)
             answer = work.shape(answer)
             if key and outcomes.keeps(answer):
                 self._outcomes[key] = _outcome(work, answer, pointer)
+        except _KeyWantedError:
+            draft.back_to(mark)
+            return False
         except Exception:  # noqa: BLE001 - logged with its traceback, counted, answered
             # a defect of ours must neither take the other commands of the round with it nor be done by half
             _log.exception("%s on %s failed", type(work.command).__name__, work.entity)
             draft.back_to(mark)
-            del self._outbox[published:], self._messages[sent:]
+            del self._outbox[published:], self._messages[sent:], self._data_keys[kept:]
             self.defects.append((work, OutcomeUnknownError("The command failed; it was recorded for the operators.")))
             return True
         self.answers.append((work, answer))
@@ -146,7 +165,12 @@ class Round:
                 code = entity[2:]
                 attempts.append(AttemptsChange(code, resident.attempts_stored, after, ATTEMPTS_TTL_MS))
         return Batch(
-            tuple(changes), tuple(self._outbox), tuple(self._outcomes.values()), tuple(attempts), tuple(self._messages)
+            tuple(changes),
+            tuple(self._outbox),
+            tuple(self._outcomes.values()),
+            tuple(attempts),
+            tuple(self._messages),
+            tuple(self._data_keys),
         )
 
     def commit(self, batch: Batch) -> list[str]:
@@ -186,9 +210,12 @@ class Round:
             # what is told must not depend on whether the timer has come round yet
             state = self._record(draft, state, certificate.decide(state, c.Tick(), SYSTEM, self._now, self._policy))
         if isinstance(command, c.Activate) and command.cvc is None:
-            command = msgspec.structs.replace(command, cvc=self._issuer.issue(state.code, command.recipient))
+            issued = self._issue(state.code, command.recipient, command.order_id, command.line_id)
+            command = msgspec.structs.replace(command, cvc=issued)
         elif isinstance(command, c.ReissueCvc) and state.recipient is not None:
-            command = c.ReissueCvc(self._issuer.issue(state.code, state.recipient))
+            issued = self._issue(state.code, state.recipient, state.order_id or "", state.line_id or "")
+            # a CVC that reaches nobody would only lock its owner out
+            command = c.ReissueCvc(None if issued.message is None else issued)
         elif isinstance(command, c.Tick):
             draft.ticked = True
         decision = certificate.decide(state, command, work.origin, self._now, self._policy, draft.attempts)  # type: ignore[arg-type]
@@ -202,6 +229,15 @@ class Round:
             return outcomes.from_record(state, decision.outcome), decision.outcome.version
         return _told(command, state, created=bool(decision.records)), 0
 
+    def _issue(self, code: str, recipient: bytes | None, order_id: str, line_id: str) -> c.IssuedCvc:
+        if recipient is None:
+            return self._issuer.issue(code, None, None, None)
+        key = envelope.key_of(recipient) or envelope.key_name(order_id, envelope.DIRECT, line_id)
+        if key not in self._keys:
+            self.wanted[key] = None
+            raise _KeyWantedError
+        return self._issuer.issue(code, recipient, key, self._keys[key])
+
     def _answer_order(self, draft: Draft, state: Order, work: Work) -> Answer:
         command = work.command
         if isinstance(command, c.Tick):
@@ -211,6 +247,9 @@ class Round:
             return Answer(refused=decision.refused, version=state.version)
         draft.state = state = decision.state
         self._encode(draft, decision)
+        for key in decision.keys:
+            name = envelope.key_name(state.order_id, state.order_version, key.line_id)
+            self._data_keys.append(DataKey(*name, key.sealed))
         body = views.encode(views.order(state)) if isinstance(command, c.Look) and views.exists(state) else b""
         grant = None
         if isinstance(command, c.Allocate):
@@ -305,15 +344,3 @@ def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer
             body = views.encode(views.reservation(state))
     grant = certificate.issued(state, command)
     return Answer(body=body, created=created, version=state.version, grant=grant)
-
-
-def attempts_of(stored: bytes | None) -> Attempts:
-    """The count of CVC attempts that the log holds.
-
-    Raises:
-        DamagedLogError: these bytes are none.
-    """
-    try:
-        return NO_ATTEMPTS if stored is None else _attempts_decoder.decode(stored)
-    except UNDECODABLE as error:
-        raise DamagedLogError(f"stored bytes are no count of CVC attempts: {error}") from error

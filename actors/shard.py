@@ -16,20 +16,19 @@ from actors.errands import ErrandRunner
 from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
 from actors.issuer import Issuer
 from actors.ports import Ledger
-from actors.residents import Resident, Residents
-from actors.round import Round, attempts_of
+from actors.residents import Resident, Residents, restored
+from actors.round import Round
 from actors.sale import Sales
 from actors.settings import ActorSettings
 from actors.work import Done, Keyed, Shape, Work, as_it_is, fail
 from ledger.answers import Answer
 from ledger.certificate import Certificate
 from ledger.commands import AnyCommand, Origin, Sell
-from ledger.identifiers import entity_key, is_certificate
 from ledger.policy import Policy
 from persistence import codec
 from persistence.codes import CodeStore
 from persistence.errors import DamagedLogError, SnapshotUnreadableError, StorageError, StorageRefusedError
-from persistence.log import Batch, Change, Conflict, Loaded, Log
+from persistence.log import Batch, Change, Conflict, KeyName, Loaded, Log
 
 CONFLICTS_MAX: Final = 8
 """Rounds in which the same command may meet another writer before the caller is sent away."""
@@ -84,8 +83,6 @@ class Shard:
         self._stopped = False
         self._at_rest = asyncio.Event()
         self._at_rest.set()
-
-    # --- what callers see --------------------------------------------------------------------------------------------
 
     def submit(self, entity: str, command: AnyCommand, origin: Origin, done: Done) -> None:
         """Put a command into the mailbox; ``done`` is called once with its outcome."""
@@ -157,8 +154,6 @@ class Shard:
             return self._clock()
         return self._touched
 
-    # --- the loop ----------------------------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Serve until :meth:`close`, or cancelled. A round that fails answers its commands, and the loop goes on."""
         self._at_rest.clear()
@@ -218,9 +213,10 @@ class Shard:
             self._at_work = ()
 
     async def _carry_out(self, works: list[Work]) -> None:
+        keys: dict[KeyName, bytes | None] = {}
         for _ in range(CONFLICTS_MAX):
             try:
-                works = await self._attempt(works)
+                works = await self._attempt(works, keys)
             except StorageRefusedError as refused:
                 self.counts["storage_refused"] += 1
                 fail(works, OutcomeUnknownError(f"The log refuses to write: {refused}"))
@@ -246,14 +242,14 @@ class Shard:
         self.counts["overloaded"] += len(works)
         fail(works, OverloadedError("Other writers were always faster; nothing happened."))
 
-    async def _attempt(self, works: list[Work]) -> list[Work]:
+    async def _attempt(self, works: list[Work], keys: dict[KeyName, bytes | None]) -> list[Work]:
         """Try one append with everything; gives the works that have to be tried again."""
         works = await self._load(works)
         if settling := [work for work in works if work.keyed is Keyed.SETTLES and work.origin.key]:
             await self._replay_known(settling)
             works = [work for work in works if not work.settled]
         now = self._clock()
-        current = Round(self._residents, self._issuer, self._policy, now, self._settings.snapshot_every)
+        current = Round(self._residents, self._issuer, self._policy, now, self._settings.snapshot_every, keys)
         later = [work for work in works if not current.take(work)]
         if current.drafts:
             batch = current.batch()
@@ -263,6 +259,17 @@ class Shard:
             for entity in current.commit(batch):
                 self._errands.look_at(entity)
             self.counts.update(current.counts)
+        if limited := self._let_out(
+            current
+        ):  # no outcome to keep: so the append has not asked whether their keys are known
+            for work in await self._replay_known(list(limited)):
+                work.settle(limited[work])
+        if wanted := list(current.wanted):
+            keys.update(zip(wanted, await self._log.data_keys(wanted), strict=True))
+        return later
+
+    def _let_out(self, current: Round) -> dict[Work, Answer]:
+        """Give the answers of a round that is durable; but for those that are not kept under their keys."""
         limited = {}
         for work, answer in current.answers:
             if work.origin.key and not outcomes.keeps(answer):
@@ -272,10 +279,7 @@ class Shard:
         for work, failure in current.defects:
             self.counts["defects"] += 1
             work.settle(failure)
-        if limited:  # no outcome to keep: so the append has not asked whether their keys are known
-            for work in await self._replay_known(list(limited)):
-                work.settle(limited[work])
-        return later
+        return limited
 
     async def _replay_known(self, works: list[Work]) -> list[Work]:
         """Answer those whose keys stand for an outcome already; gives the others."""
@@ -325,8 +329,6 @@ class Shard:
             return OutcomeUnknownError("The first outcome cannot be read; operators have to look at it.")
         return outcomes.again(outcomes.from_record(resident.state, codec.decode(records[0])))
 
-    # --- memory ------------------------------------------------------------------------------------------------------
-
     async def _load(self, works: list[Work]) -> list[Work]:
         """Read what is not in memory; gives the works whose entity could be read, and answers the others."""
         missing = list(dict.fromkeys(work.entity for work in works if work.entity not in self._residents))
@@ -353,16 +355,12 @@ class Shard:
         return [work for work in works if work.entity not in damaged]
 
     async def _admit(self, entity: str, loaded: Loaded) -> None:
-        restore = codec.restore_certificate if is_certificate(entity) else codec.restore_order
         try:
-            state, position = restore(entity_key(entity), loaded)
+            resident = restored(entity, loaded)
         except SnapshotUnreadableError:
             # another version of the program wrote it: the records tell everything
             (loaded,) = await self._log.load([entity], snapshots=False)
-            state, position = restore(entity_key(entity), loaded)
-        resident = Resident(state, position, len(loaded.tail))
-        resident.attempts = attempts_of(loaded.attempts)
-        resident.attempts_stored = loaded.attempts
+            resident = restored(entity, loaded)
         self._residents.put(entity, resident, self._clock())
 
     def _forget(self, works: Iterable[Work]) -> None:

@@ -37,6 +37,8 @@ class Job(Struct, frozen=True):
     record: Received
     finished: Callable[[], None]
     command: AnyCommand | None = None
+    sealing_key: int = 0
+    """Key of the vault that was used for the command."""
     problem: tuple[str, str] = ("", "")
 
 
@@ -77,7 +79,7 @@ class InboxWork:
         except InputError as error:
             line, job = record.source, Job(record, finished, problem=(error.reason, str(error)))
         else:
-            line, job = read.entity, Job(record, finished, read.command)
+            line, job = read.entity, Job(record, finished, read.command, self._vault.sealing_key)
         self.in_flight += 1
         waiting = self._lines.get(line)
         if waiting is not None:
@@ -114,26 +116,31 @@ class InboxWork:
             if job.command is None:
                 await self._put_aside(job.record, *job.problem)
             else:
-                await self._apply(line, job.command, job.record)
+                await self._apply(line, job, job.command)
             waiting.popleft()
             self.in_flight -= 1
             job.finished()
             self._moved.set()
         del self._lines[line]
 
-    async def _apply(self, entity: str, command: AnyCommand, record: Received) -> None:
-        answer = await self._answer(entity, command, record)
+    async def _apply(self, entity: str, job: Job, command: AnyCommand) -> None:
+        answer = await self._answer(entity, job, command)
         if answer.refused is None:
             self.counts["applied"] += 1
         else:
-            await self._put_aside(record, answer.refused.code.value, answer.refused.detail)
+            await self._put_aside(job.record, answer.refused.code.value, answer.refused.detail)
 
-    async def _answer(self, entity: str, command: AnyCommand, record: Received) -> Answer:
-        origin = self._readers[record.topic].origin
+    async def _answer(self, entity: str, job: Job, command: AnyCommand) -> Answer:
+        record, sealing_key = job.record, job.sealing_key
+        reader = self._readers[record.topic]
         pause = RETRY_SECONDS_MIN
         while True:
+            if sealing_key != self._vault.sealing_key:
+                # it may have waited for hours, and the key that it was sealed with is to be dropped some day
+                sealing_key = self._vault.sealing_key
+                command = reader.read(record.value or b"", record.source, self._vault).command
             try:
-                return await self._ledger.ask(entity, command, origin)
+                return await self._ledger.ask(entity, command, reader.origin)
             except ActorError as error:
                 self.counts["retries"] += 1
                 _logger.warning("%s waits: %s", record.source, type(error).__name__)

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.requests import END, Currency, OrderId, OrderLineId
-from ledger.commands import Place, PlannedLine, RecordPayment
+from ledger.commands import LineKey, Place, PlannedLine, RecordPayment
 from ledger.identifiers import order_entity
 from ledger.money import AMOUNT_MAX
+from persistence.envelope import key_name, seal_new
 from persistence.vault import RECIPIENT, Recipient, Vault
 
 LINES_MAX: Final = 1_000
@@ -22,6 +23,8 @@ LINES_MAX: Final = 1_000
 NAME_CHARACTERS_MAX: Final = 200
 """Of the name of a recipient: it is kept in the record of the order."""
 VERSION_MAX: Final = 2**63 - 1
+_VALUE: Final = re.compile(r"(Invalid (?:enum )?value) .*(?= - at `)", re.DOTALL)
+"""What msgspec says of a value that is none of those allowed, with the value."""
 _LOCALE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,34}")
 
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
@@ -107,7 +110,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def read_order(value: bytes, source: str, vault: Vault) -> Input:
-    """An order; names and phones are sealed at once.
+    """An order; names and phones are sealed at once, each with a key of its own.
 
     Raises:
         InputError: it can never be applied.
@@ -118,11 +121,15 @@ def read_order(value: bytes, source: str, vault: Vault) -> Input:
         raise InputError("WrongShape", "Object missing required field `certificateLines`")
     lines = order.certificate_lines or ()
     _check_unique("certificateLines", [line.order_line_id for line in lines])
-    planned = tuple(
-        PlannedLine(line.order_line_id, line.planned_denomination, _sealed(line.intended_recipient, vault))
-        for line in lines
-    )
-    command = Place(order.order_version, cancelled, order.channel, order.currency, planned, source)
+    planned, keys = [], []
+    for line in lines:
+        line_id, recipient = line.order_line_id, None
+        if line.intended_recipient is not None and not cancelled:  # who gets nothing need not be known
+            name = key_name(order.order_id, order.order_version, line_id)
+            recipient, data_key = seal_new(vault, _plain(line.intended_recipient), RECIPIENT, name)
+            keys.append(LineKey(line_id, data_key))
+        planned.append(PlannedLine(line_id, line.planned_denomination, recipient))
+    command = Place(order.order_version, cancelled, order.channel, order.currency, tuple(planned), source, tuple(keys))
     return Input(order_entity(order.order_id), command)
 
 
@@ -151,7 +158,8 @@ def _decoded(decoder: "msgspec.json.Decoder[_Event]", value: bytes) -> _Event:
     try:
         return decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise InputError("WrongShape", str(error)) from None
+        # a value that stands where another is expected may be anybody's phone
+        raise InputError("WrongShape", _VALUE.sub(r"\1", str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError("NotJson", str(error)) from None
     except RecursionError:
@@ -163,11 +171,9 @@ def _check_unique(field: str, line_ids: list[str]) -> None:
         raise InputError("WrongShape", f"`{field}` names an `orderLineId` twice")
 
 
-def _sealed(recipient: IntendedRecipient | None, vault: Vault) -> bytes | None:
-    if recipient is None:
-        return None
+def _plain(recipient: IntendedRecipient) -> bytes:
     # it only picks the language of a text: one that is of no use is no reason to turn an order away
     usable = recipient.locale is not None and _LOCALE.fullmatch(recipient.locale)
     locale = usable.group().replace("_", "-") if usable else None  # ru_RU is ru-RU
     known = Recipient(phone=recipient.phone, name=recipient.name, locale=locale)
-    return vault.seal(_encoder.encode(known), RECIPIENT)
+    return _encoder.encode(known)

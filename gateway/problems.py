@@ -66,7 +66,9 @@ KINDS: Final[dict[Code, Kind]] = {
     Refusal.OPERATION_ALREADY_VOIDED: Kind(409, "Operation already voided", "Nothing is left to void."),
     Refusal.VOID_EXCEEDS_OPERATION: Kind(409, "Void exceeds operation", "Void at most what is left of the operation."),
     Refusal.OPERATION_NOT_VOIDABLE: Kind(409, "Operation not voidable", "Void the operation that `detail` names."),
-    Refusal.RECIPIENT_UNKNOWN: Kind(409, "Recipient unknown", "The order named nobody to send a CVC to."),
+    Refusal.RECIPIENT_UNKNOWN: Kind(
+        409, "Recipient unknown", "The order named nobody to send a CVC to, or the phone was erased on request."
+    ),
     Fault.REQUEST_TOO_LARGE: Kind(413, "Request too large", "Send a shorter body."),
     Fault.UNSUPPORTED_MEDIA_TYPE: Kind(415, "Unsupported media type", "Send `Content-Type: application/json`."),
     Refusal.CODE_NOT_FOR_SALE: Kind(422, "Code not for sale", "Take a code that the shop has issued."),

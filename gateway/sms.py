@@ -21,8 +21,9 @@ from gateway.bridge_settings import BridgeSettings
 from ledger.identifiers import MESSAGE, entity_key, version_of
 from ledger.money import DAY_MS, SECOND_MS
 from ledger.records import CvcReissued
-from persistence import codec
+from persistence import codec, envelope
 from persistence.errors import UNDECODABLE, DamagedLogError, StorageError
+from persistence.forgetting import FORGOTTEN
 from persistence.log import PAGE_MAX, Log, QueuedMessage
 from persistence.vault import SMS, SealBrokenError, Sms, Vault
 
@@ -208,7 +209,7 @@ class SmsSender:
             PassingError: try again later.
             RefusedError: never try again.
         """
-        body = self._open(message)
+        body = await self._open(message)
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
@@ -253,15 +254,32 @@ class SmsSender:
                 return False
             after += PAGE_MAX
 
-    def _open(self, message: QueuedMessage) -> bytes:
+    async def _open(self, message: QueuedMessage) -> bytes:
         try:
-            sms = msgspec.json.decode(self._vault.unseal(message.sealed, SMS), type=Sms)
+            sms = msgspec.json.decode(await self._unsealed(message.sealed), type=Sms)
         except SealBrokenError as error:
             # the message may be well and the key not here: somebody may put it back
             raise PassingError(f"cannot be opened: {error}") from None
         except UNDECODABLE:
             raise RefusedError("cannot be opened: not a message") from None
         return msgspec.json.encode(Outgoing(message_id=message.message_id, to=sms.to, text=sms.text))
+
+    async def _unsealed(self, sealed: bytes) -> bytes:
+        """What the message says, as long as its recipient was not forgotten.
+
+        Raises:
+            RefusedError: he was.
+            SealBrokenError: it cannot be opened.
+        """
+        key = envelope.key_of(sealed)
+        if key is None:
+            return self._vault.unseal(sealed, SMS)
+        (kept,) = await self._log.data_keys([key])
+        if kept is None:
+            raise SealBrokenError("the data key of its recipient is missing")
+        if envelope.is_forgotten(kept):
+            raise RefusedError(FORGOTTEN)
+        return envelope.unseal(self._vault, sealed, SMS, kept)
 
     def _note_log(self, error: StorageError) -> None:
         self._log_failure = type(error).__name__

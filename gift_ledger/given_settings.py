@@ -38,7 +38,7 @@ class GivenSettings(Struct, frozen=True, kw_only=True):
     )
     secrets_path: Annotated[
         str | None,
-        about(_SERVICE, "File with the pepper and the data key, mode 0600. Unset: secrets.json in data_dir."),
+        about(_SERVICE, "File with the pepper and the sealing keys, mode 0600. Unset: secrets.json in data_dir."),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], about(_SERVICE, "Least serious lines that are logged.")

@@ -144,7 +144,10 @@ class Unblock(Command, frozen=True, tag="unblock"):
 
 
 class ReissueCvc(Command, frozen=True, tag="reissue_cvc"):
-    """Replace the CVC and send the new one. ``cvc`` is filled in by the shard that owns the certificate."""
+    """Replace the CVC and send the new one.
+
+    ``cvc`` is filled in by the shard that owns the certificate, unless the recipient was forgotten.
+    """
 
     cvc: IssuedCvc | None = None
 
@@ -160,6 +163,13 @@ class PlannedLine(Struct, frozen=True, array_like=True):
     recipient: bytes | None = None
 
 
+class LineKey(Struct, frozen=True, array_like=True):
+    """The data key that the recipient of a line is sealed with; itself sealed."""
+
+    line_id: str
+    sealed: bytes
+
+
 class Place(Command, frozen=True, tag="place"):
     """``All_SalesOrder``: the plan of an order, or its cancellation."""
 
@@ -170,6 +180,8 @@ class Place(Command, frozen=True, tag="place"):
     lines: tuple[PlannedLine, ...] = ()
     source: str = ""
     """Where the event was read: ``topic/partition/offset``."""
+    keys: tuple[LineKey, ...] = ()
+    """Of the recipients; kept beside the log, never in it."""
 
 
 class RecordPayment(Command, frozen=True, tag="record_payment"):

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from ledger.attempts import Attempts
+from ledger.commands import LineKey
 from ledger.records import Expired, HoldVoided, Record
 from ledger.refusals import Refusal, Refused
 
@@ -25,6 +26,8 @@ class Decision(Struct, Generic[State], frozen=True, kw_only=True):
     """New count of CVC attempts, if it changed. The only thing that a refusal may change."""
     message: bytes | None = None
     """Sealed SMS to be queued with the last record."""
+    keys: tuple[LineKey, ...] = ()
+    """Data keys to be kept beside the log: of the recipients in the records."""
 
     @property
     def outcome(self) -> Record:

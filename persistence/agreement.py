@@ -1,10 +1,12 @@
 """Whether orders and certificates agree: each code on one line, each value issued for a line that was paid.
 
+And whether the data keys are there that the records of an order take.
+
 A sale is a sequence of steps (see docs/decisions), so between two of them the two sides may differ. Only what no step
 leaves behind is a problem; where a step in between looks alike, it has to have stood so for a while.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ledger import order
@@ -13,10 +15,10 @@ from ledger.identifiers import certificate_entity, order_entity
 from ledger.money import SECOND_MS
 from ledger.order import Order
 from ledger.records import Status
-from persistence import codec
-from persistence.errors import DamagedLogError, SnapshotUnreadableError
-from persistence.log import Loaded, Log
-from persistence.reading import load_each, replayed
+from persistence import envelope
+from persistence.errors import DamagedLogError
+from persistence.log import Log
+from persistence.reading import load_each, replayed, restored
 from persistence.replay import Problem, Replay
 
 SETTLED_AFTER_MS: Final = 600 * SECOND_MS
@@ -25,31 +27,46 @@ SETTLED_AFTER_MS: Final = 600 * SECOND_MS
 
 async def certificates_of(log: Log, replays: Iterable[Replay]) -> dict[str, Certificate]:
     """By code, the certificates on the lines of orders; those that cannot be read are left out."""
-    codes = sorted(
+    entities = sorted(
         {
-            allocation.code
+            certificate_entity(allocation.code)
             for replay in replays
             if isinstance(replay.state, Order)
             for allocation in replay.state.allocations.values()
         }
     )
     found = {}
-    for code, loaded in zip(codes, await load_each(log, [certificate_entity(code) for code in codes]), strict=True):
+    for entity, loaded in zip(entities, await load_each(log, entities), strict=True):
         try:
-            found[code] = await _restored(log, code, loaded)
+            state = await restored(log, entity, loaded)
         except DamagedLogError:
             continue  # found and told when the certificate itself is replayed
+        if isinstance(state, Certificate):
+            found[state.code] = state
     return found
 
 
-async def _restored(log: Log, code: str, loaded: Loaded | DamagedLogError) -> Certificate:
-    if isinstance(loaded, DamagedLogError):
-        raise loaded
-    try:
-        return codec.restore_certificate(code, loaded)[0]
-    except SnapshotUnreadableError:
-        (whole,) = await log.load([certificate_entity(code)], snapshots=False)
-        return codec.restore_certificate(code, whole)[0]
+async def data_keys_of(log: Log, replays: Iterable[Replay]) -> dict[str, dict[str, bytes]]:
+    """By entity, the data keys of orders."""
+    orders = [replay.entity for replay in replays if isinstance(replay.state, Order)]
+    return dict(zip(orders, await log.data_keys_of(orders), strict=True)) if orders else {}
+
+
+def problems_of_data_keys(replay: Replay, kept: Mapping[str, bytes]) -> list[Problem]:
+    """Recipients that nobody can read though they were not forgotten, and keys that open nothing."""
+    if replay.broken:
+        return []
+    lost = [
+        (version, f"the data key {name} is missing, and nobody forgot it: its recipient cannot be read")
+        for name, version in replay.recipients.items()
+        if name not in kept
+    ]
+    strange = [
+        (replay.version, f"the data key {name} opens nothing that stands in the records")
+        for name, value in kept.items()
+        if name not in replay.recipients and not envelope.is_forgotten(value)
+    ]
+    return [*lost, *strange]
 
 
 def problems_of_order(replay: Replay, certificates: dict[str, Certificate], now: int) -> list[Problem]:

@@ -73,6 +73,21 @@ class QueuedMessage(Struct, frozen=True):
     tries: int = 0
 
 
+KeyName = tuple[str, str]
+"""Names a data key: the entity of its order, and which of that order's keys it is (:mod:`persistence.envelope`)."""
+
+
+class DataKey(Struct, frozen=True):
+    """The key that personal data in the records of ``order`` (an entity) is sealed with; itself sealed.
+
+    It is kept beside the log, where it can be forgotten; never in the place of one that is there.
+    """
+
+    order: str
+    name: str
+    sealed: bytes
+
+
 class Batch(Struct, frozen=True):
     """All that one round of a shard writes.
 
@@ -85,6 +100,7 @@ class Batch(Struct, frozen=True):
     outcomes: tuple[Outcome, ...] = ()
     attempts: tuple[AttemptsChange, ...] = ()
     messages: tuple[QueuedMessage, ...] = ()
+    data_keys: tuple[DataKey, ...] = ()
 
 
 class Conflict(Struct, frozen=True):
@@ -203,6 +219,38 @@ class Log(Protocol):
 
     def messages(self, partition: int) -> AsyncIterator[QueuedMessage]:
         """All messages of a partition that wait, in no order; ``due`` is -1 for one that has no time."""
+        ...
+
+    async def data_keys(self, names: Sequence[KeyName]) -> list[bytes | None]:
+        """Data keys as they are kept, in the order asked for; a tombstone for one that was forgotten."""
+        ...
+
+    async def data_keys_of(self, orders: Sequence[str]) -> list[dict[str, bytes]]:
+        """All data keys of orders (entities), by name, tombstones too."""
+        ...
+
+    def orders_with_data_keys(self) -> AsyncIterator[str]:
+        """All orders that have data keys or tombstones, in no order, perhaps more than once."""
+        ...
+
+    async def replace_data_keys(self, order: str, changes: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """Put other bytes in the place of data keys, each given as name, before and after.
+
+        Returns:
+            How many were still as they were before, and are replaced; one that was forgotten stays so.
+        """
+        ...
+
+    async def forget_data_keys(self, order: str, names: Sequence[str], tombstone: bytes) -> None:
+        """Put a tombstone in the place of data keys, whether there are any or not. Durable when it returns."""
+        ...
+
+    async def rewrite_files(self, seconds_max: float) -> bool:
+        """Have the files of the storage written anew, without what was replaced or deleted before this was called.
+
+        Returns:
+            Whether that was done in this time.
+        """
         ...
 
     def entities(self, partition: int) -> AsyncIterator[str]:

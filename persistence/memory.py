@@ -18,6 +18,7 @@ from persistence.log import (
     PARTITIONS_DEFAULT,
     Batch,
     Conflict,
+    KeyName,
     Loaded,
     OutboxPage,
     QueuedMessage,
@@ -46,6 +47,7 @@ class MemoryLog:
         self._attempts: dict[str, tuple[bytes, int]] = {}
         self._messages: list[dict[str, QueuedMessage]] = [{} for _ in range(partitions)]
         self._failures: list[dict[str, str]] = [{} for _ in range(partitions)]
+        self._data_keys: dict[str, dict[str, bytes]] = {}
         self._vault: str | None = None
 
     async def append(self, batch: Batch) -> Conflict | None:
@@ -69,6 +71,8 @@ class MemoryLog:
             self._outboxes[partition_of(entity, self.partitions)].append(publication)
         for message in batch.messages:
             self._messages[partition_of(message.entity, self.partitions)][message.message_id] = message
+        for key in batch.data_keys:
+            self._data_keys.setdefault(key.order, {}).setdefault(key.name, key.sealed)
         self._note(batch)
         return None
 
@@ -148,6 +152,34 @@ class MemoryLog:
         """See :meth:`persistence.log.Log.messages`."""
         for message in list(self._messages[partition].values()):
             yield message
+
+    async def data_keys(self, names: Sequence[KeyName]) -> list[bytes | None]:
+        """See :meth:`persistence.log.Log.data_keys`."""
+        return [self._data_keys.get(order, {}).get(name) for order, name in names]
+
+    async def data_keys_of(self, orders: Sequence[str]) -> list[dict[str, bytes]]:
+        """See :meth:`persistence.log.Log.data_keys_of`."""
+        return [dict(self._data_keys.get(order, {})) for order in orders]
+
+    async def orders_with_data_keys(self) -> AsyncIterator[str]:
+        """See :meth:`persistence.log.Log.orders_with_data_keys`."""
+        for order in list(self._data_keys):
+            yield order
+
+    async def replace_data_keys(self, order: str, changes: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """See :meth:`persistence.log.Log.replace_data_keys`."""
+        keys = self._data_keys.get(order, {})
+        same = {name: after for name, before, after in changes if keys.get(name) == before}
+        keys.update(same)
+        return len(same)
+
+    async def forget_data_keys(self, order: str, names: Sequence[str], tombstone: bytes) -> None:
+        """See :meth:`persistence.log.Log.forget_data_keys`."""
+        self._data_keys.setdefault(order, {}).update(dict.fromkeys(names, tombstone))
+
+    async def rewrite_files(self, seconds_max: float) -> bool:  # noqa: ARG002 - the protocol's own signature
+        """See :meth:`persistence.log.Log.rewrite_files`. There are none."""
+        return True
 
     async def entities(self, partition: int) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.entities`."""

@@ -5,7 +5,11 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from persistence.errors import DamagedLogError
+from ledger.certificate import Certificate
+from ledger.identifiers import entity_key, is_certificate
+from ledger.order import Order
+from persistence import codec
+from persistence.errors import DamagedLogError, SnapshotUnreadableError
 from persistence.log import PAGE_MAX, Loaded, Log
 from persistence.replay import Replay
 
@@ -32,6 +36,22 @@ async def load_each(log: Log, entities: Sequence[str], *, snapshots: bool = True
         if len(entities) == 1:
             return [error]
     return [(await load_each(log, [entity], snapshots=snapshots))[0] for entity in entities]
+
+
+async def restored(log: Log, entity: str, loaded: Loaded | DamagedLogError) -> Certificate | Order:
+    """The state of an entity that was loaded; from its records alone if its snapshot is of no use.
+
+    Raises:
+        DamagedLogError: what is stored cannot be what was written.
+    """
+    if isinstance(loaded, DamagedLogError):
+        raise loaded
+    restore = codec.restore_certificate if is_certificate(entity) else codec.restore_order
+    try:
+        return restore(entity_key(entity), loaded)[0]
+    except SnapshotUnreadableError:
+        (whole,) = await log.load([entity], snapshots=False)
+        return restore(entity_key(entity), whole)[0]
 
 
 async def replayed(log: Log, replays: Sequence[Replay]) -> Sequence[Replay]:

@@ -60,6 +60,8 @@ def compile_batch(batch: Batch, keys: Keys, partitions: int, now: int) -> Call:
     logs = _changes(batch, keys, partitions, probes, writes)
     _outbox(batch, keys, partitions, probes, writes)
     _messages(batch, keys, partitions, probes, writes)
+    if batch.data_keys:
+        _data_keys(batch, keys, partitions, probes, writes)
     outcomes = _outcomes(batch, keys, now, probes, writes)
     attempts = _attempts(batch, keys, writes)
     words: list[Word] = []
@@ -119,6 +121,14 @@ def _messages(batch: Batch, keys: Keys, partitions: int, probes: list[Word], wri
         probes += ("HLEN", keys.messages[partition], "ZCARD", keys.messages_due[partition])
         writes += (4, "HSET", keys.messages[partition], message.message_id, encode_message(message))
         writes += (4, "ZADD", keys.messages_due[partition], message.due, message.message_id)
+
+
+def _data_keys(batch: Batch, keys: Keys, partitions: int, probes: list[Word], writes: list[Word]) -> None:
+    for order in dict.fromkeys(key.order for key in batch.data_keys):
+        probes += ("HLEN", keys.data_keys[partition_of(order, partitions)] + order)
+    for key in batch.data_keys:
+        # never over one that is there: it may be a tombstone
+        writes += (4, "HSETNX", keys.data_keys[partition_of(key.order, partitions)] + key.order, key.name, key.sealed)
 
 
 def _outcomes(batch: Batch, keys: Keys, now: int, probes: list[Word], writes: list[Word]) -> tuple[Word, ...]:

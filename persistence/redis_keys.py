@@ -8,6 +8,8 @@ key                        type    holds
 ``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version
 ``gl:P:s:ENTITY``          string  its snapshot, beginning with the version and ``|``
 ``gl:P:entities``          hash    the register: all entities that have records, each with its version
+``gl:P:d:ORDER``           hash    the data keys of an order's recipients, sealed, by order version and line; a
+                                   tombstone in the place of one that was forgotten (:mod:`persistence.envelope`)
 ``gl:P:timers``            zset    entities by the time (ms) at which they are due
 ``gl:P:outbox``            list    publications that nobody has acknowledged, oldest first
 ``gl:P:outbox:head``       string  sequence number of the first of them: how many were acknowledged
@@ -26,7 +28,7 @@ key                        type    holds
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
-``ENTITY`` is ``c:CODE`` or ``o:ORDER``. All but the three with an expiry are kept for ever.
+``ENTITY`` is ``c:CODE`` or ``o:ORDER``, ``ORDER`` the latter. All but the three with an expiry are kept for ever.
 """
 
 from persistence.idempotency import day_name
@@ -46,6 +48,8 @@ class Keys:
         self.logs = [f"{prefix}:{p}:w:" for p in parts]
         """To be followed by the entity; the way of every append, so the caller puts them together."""
         self.snapshots = [f"{prefix}:{p}:s:" for p in parts]
+        self.data_keys = [f"{prefix}:{p}:d:" for p in parts]
+        """To be followed by the entity of an order."""
         self.entities = [f"{prefix}:{p}:entities" for p in parts]
         self.timers = [f"{prefix}:{p}:timers" for p in parts]
         self.outboxes = [f"{prefix}:{p}:outbox" for p in parts]
@@ -55,10 +59,17 @@ class Keys:
         self.failures = [f"{prefix}:{p}:sms:failures" for p in parts]
         self.any_log = _literal(prefix) + ":[0-9]*:w:*"
         """Pattern that all logs match."""
+        self.any_data_keys = _literal(prefix) + ":[0-9]*:d:*"
+        """Pattern that all hashes of data keys match, and perhaps other keys (:meth:`order_of`)."""
 
     def entity_of(self, log: str) -> str:
         """Whose log a key is that matches :attr:`any_log`."""
         return log[len(self._prefix) + 1 :].split(":", 2)[2]
+
+    def order_of(self, key: str) -> str | None:
+        """Whose data keys a key holds that matches :attr:`any_data_keys`; ``None`` if it holds something else."""
+        _, kind, entity = key[len(self._prefix) + 1 :].split(":", 2)
+        return entity if kind == "d" else None
 
     def attempts(self, code: str) -> str:
         """CVC attempts of a code."""

@@ -20,6 +20,7 @@ from persistence.log import (
     PARTITIONS_DEFAULT,
     Batch,
     Conflict,
+    KeyName,
     Loaded,
     OutboxPage,
     QueuedMessage,
@@ -28,6 +29,7 @@ from persistence.log import (
 from persistence.redis_append import StoredMessage, compile_batch, conflict, encode_message
 from persistence.redis_client import Client, Word, connect
 from persistence.redis_errors import answered
+from persistence.redis_files import rewrite_files
 from persistence.redis_keys import Keys
 from persistence.redis_meta import bind_vault, found_or_join
 from persistence.redis_rehearsal import rehearse
@@ -235,6 +237,36 @@ class RedisLog:
             for (message_id, value), at in zip(fields.items(), times, strict=True):
                 yield _message(message_id.decode(), -1 if at is None else int(at), value)
 
+    async def data_keys(self, names: Sequence[KeyName]) -> list[bytes | None]:
+        """See :meth:`persistence.log.Log.data_keys`."""
+        return await self._ask_all(*(("HGET", self._data_keys(order), name) for order, name in names))
+
+    async def data_keys_of(self, orders: Sequence[str]) -> list[dict[str, bytes]]:
+        """See :meth:`persistence.log.Log.data_keys_of`."""
+        found = await self._ask_all(*(("HGETALL", self._data_keys(order)) for order in orders))
+        return [{name.decode(): kept for name, kept in one.items()} for one in found]
+
+    async def orders_with_data_keys(self) -> AsyncIterator[str]:
+        """See :meth:`persistence.log.Log.orders_with_data_keys`."""
+        async for key in self._matching(self._keys.any_data_keys):
+            order = self._keys.order_of(key)
+            if order is not None:
+                yield order
+
+    async def replace_data_keys(self, order: str, changes: Sequence[tuple[str, bytes, bytes]]) -> int:
+        """See :meth:`persistence.log.Log.replace_data_keys`."""
+        words = [word for change in changes for word in change]
+        return int(await self._scripts.write(self._scripts.data_keys, (self._data_keys(order),), ("replace", *words)))
+
+    async def forget_data_keys(self, order: str, names: Sequence[str], tombstone: bytes) -> None:
+        """See :meth:`persistence.log.Log.forget_data_keys`."""
+        words = [word for name in names for word in (name, "", tombstone)]
+        await self._scripts.write(self._scripts.data_keys, (self._data_keys(order),), ("forget", *words))
+
+    async def rewrite_files(self, seconds_max: float) -> bool:
+        """See :meth:`persistence.log.Log.rewrite_files`."""
+        return await rewrite_files(self._client, seconds_max)
+
     async def entities(self, partition: int) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.entities`."""
         seen: set[bytes] = set()  # a scan may show a field twice while the hash grows
@@ -250,12 +282,8 @@ class RedisLog:
 
     async def stored(self) -> AsyncIterator[str]:
         """See :meth:`persistence.log.Log.stored`."""
-        cursor: int | None = None
-        while cursor != 0:
-            words = ("SCAN", cursor or 0, "MATCH", self._keys.any_log, "COUNT", PAGE_MAX)
-            cursor, keys = await self._ask(*words)
-            for key in keys:
-                yield self._keys.entity_of(key.decode())
+        async for key in self._matching(self._keys.any_log):
+            yield self._keys.entity_of(key)
 
     async def snapshot(self, entity: str) -> tuple[int, bytes] | None:
         """See :meth:`persistence.log.Log.snapshot`."""
@@ -275,6 +303,16 @@ class RedisLog:
     async def close(self) -> None:
         """See :meth:`persistence.log.Log.close`."""
         await self._client.aclose()
+
+    def _data_keys(self, order: str) -> str:
+        return self._keys.data_keys[partition_of(order, self.partitions)] + order
+
+    async def _matching(self, pattern: str) -> AsyncIterator[str]:
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, keys = await self._ask("SCAN", cursor or 0, "MATCH", pattern, "COUNT", PAGE_MAX)
+            for key in keys:
+                yield key.decode()
 
     async def _ask(self, *command: Word) -> Any:  # noqa: ANN401 - as the command answers
         return await answered(self._client.execute_command(*command))

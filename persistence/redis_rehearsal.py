@@ -10,7 +10,7 @@ import redis.exceptions
 
 from persistence.errors import StorageUnavailableError, StorageUnsafeError
 from persistence.idempotency import day_of
-from persistence.log import AttemptsChange, Batch, Change, Outcome, QueuedMessage
+from persistence.log import AttemptsChange, Batch, Change, DataKey, Outcome, QueuedMessage
 from persistence.redis_append import compile_batch, encode_message
 from persistence.redis_client import Client, Word
 from persistence.redis_errors import FOREIGN, translate
@@ -18,6 +18,7 @@ from persistence.redis_keys import Keys
 from persistence.redis_scripts import Script, Scripts
 
 _ENTITY = "c:REHEARSAL"
+_ORDER = "o:REHEARSAL"
 _MINUTE_MS = 60_000
 
 
@@ -57,6 +58,7 @@ def _calls(scripts: Scripts, keys: Keys, now: int) -> list[tuple[Script, list[st
         (Outcome(b"key", b"value"),),
         (AttemptsChange(code, None, b"one", _MINUTE_MS),),
         (message,),
+        (DataKey(_ORDER, "1/1", b"key"),),
     )
     second = Batch((Change(_ENTITY, 1, due=0),), attempts=(AttemptsChange(code, b"one", None, _MINUTE_MS),))
     waiting = [keys.messages[0], keys.messages_due[0]]
@@ -65,6 +67,7 @@ def _calls(scripts: Scripts, keys: Keys, now: int) -> list[tuple[Script, list[st
         *((scripts.append, call.keys, call.words) for call in appends),
         (scripts.acknowledge, [keys.outboxes[0], keys.heads[0]], [0, 1]),
         (scripts.message_retry, waiting, ["rehearsal", encode_message(message), now]),
+        (scripts.data_keys, [keys.data_keys[0] + _ORDER], ["replace", "1/1", b"key", b"another"]),
         (scripts.message_settle, [*waiting, keys.failures[0]], ["rehearsal", b"note", 1]),
     ]
 
@@ -82,4 +85,5 @@ def _written(keys: Keys, now: int) -> list[str]:
         keys.failures[0],
         keys.outcomes(day_of(now)),
         keys.attempts(_ENTITY[2:]),
+        keys.data_keys[0] + _ORDER,
     ]

@@ -43,6 +43,7 @@ class Scripts:
         self.acknowledge = Script("acknowledge")
         self.message_retry = Script("message_retry")
         self.message_settle = Script("message_settle")
+        self.data_keys = Script("data_keys")
         self.sizes = Script("sizes")
         self.writable = Script("writable")
 

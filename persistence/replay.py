@@ -16,8 +16,9 @@ from ledger.order import Order
 from ledger.postings import balance, held, postings
 from ledger.publications import publications
 from ledger.records import Record
-from persistence import codec
+from persistence import codec, envelope
 from persistence.errors import DamagedLogError, SnapshotUnreadableError
+from persistence.vault import SealBrokenError
 
 Problem = tuple[int | None, str]
 """A version, if it is about one, and what is wrong with it, in words."""
@@ -47,6 +48,8 @@ class Replay:
         """Those of the versions asked for whose records send an SMS."""
         self.grants: dict[str, set[tuple[int, str]]] = {}
         """For each line of an order: plans (minor units and currency) that were ever paid for in full."""
+        self.recipients: dict[str, int] = {}
+        """Names of the data keys that an order's records take, each with the version of its record."""
         self.issued: tuple[int, str] | None = None
         """Denomination and currency that a certificate was activated with."""
         self._keep_events_from = keep_events_from
@@ -133,11 +136,29 @@ class Replay:
             self.events += ((record.version, codec.encode_publication(event)) for event in events)
 
     def _order(self, state: Order, record: Record) -> None:
+        if isinstance(record.body, r.Placed):
+            self._placed(record.version, state.order_id, record.body)
         if isinstance(record.body, r.Placed | r.PaymentRecorded):
             for line_id in state.lines:
                 command = state.activation(line_id)
                 if command is not None:
                     self.grants.setdefault(line_id, set()).add((command.denomination, command.currency))
+
+    def _placed(self, version: int, order_id: str, body: r.Placed) -> None:
+        for line in body.lines:
+            try:
+                key = None if line.recipient is None else envelope.key_of(line.recipient)
+            except SealBrokenError as error:
+                self.problems.append((version, f"line {line.line_id}: its recipient is sealed in {error}"))
+                continue
+            if key is None:
+                continue
+            if key != envelope.key_name(order_id, body.order_version, line.line_id):
+                self.problems.append(
+                    (version, f"line {line.line_id}: its recipient is sealed as that of {' '.join(key)}")
+                )
+            else:
+                self.recipients[key[1]] = version
 
 
 class _BrokenError(Exception):

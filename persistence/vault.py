@@ -1,40 +1,38 @@
-"""Secrets at rest: keyed digests of CVCs, and sealed names, phones and messages.
+"""Secrets at rest: keyed digests of CVCs, and sealed keys, names, phones and messages.
 
 Four digits cannot be protected by slow hashing: there are only ten thousand of them. What protects them is a key (the
 *pepper*) that is kept outside the store: who steals Redis alone learns no CVC. It stays for life, because a digest
-cannot be made anew without the digits. The keys that seal can be replaced: each sealed value names its own.
+cannot be made anew without the digits. The keys that seal can be replaced: each sealed value names its own. Recipients
+and messages are sealed with data keys, and these with the keys of the vault (:mod:`persistence.envelope`).
 """
 
 import hmac
+import logging
 import os
 import secrets
-import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
-from persistence.errors import UNDECODABLE
+from persistence import secrets_file
+from persistence.secrets_file import Secrets, SecretsError
 
 RECIPIENT: Final = "recipient"
 """Context of a sealed :class:`Recipient`."""
 SMS: Final = "sms"
 """Context of a sealed :class:`Sms`."""
 
-KEY_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
-_KEY_IDS_MAX: Final = 255
-_SECRETS_BYTES_MAX: Final = 64 * 1024
-"""Of the file: with all keys that it can hold it is smaller."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks whether the secrets file has changed: so long a running process may seal with the key before."""
+NONCE_BYTES: Final = 12
 _CVCS: Final = 10_000
 
-
-class SecretsError(Exception):
-    """The secrets file cannot be used; the message says what to do."""
+_logger = logging.getLogger(__name__)
 
 
 class SealBrokenError(Exception):
@@ -62,17 +60,6 @@ class Sms(Struct, frozen=True, kw_only=True, rename="camel"):
         return "Sms(…)"
 
 
-class _Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The secrets file. ``keys`` are by id (1 to 255); ``sealing_key`` is the id that seals from now on."""
-
-    pepper: bytes
-    keys: dict[int, bytes]
-    sealing_key: int
-
-    def __repr__(self) -> str:
-        return "_Secrets(…)"
-
-
 def new_cvc() -> str:
     """Four digits from a cryptographic source."""
     return f"{secrets.randbelow(_CVCS):04d}"
@@ -85,16 +72,21 @@ class Vault:
         pepper: 32 bytes, for life.
         keys: sealing keys of 32 bytes by id (1 to 255).
         sealing_key: id of the one that seals; the others only unseal.
+        path: of the file that they are from: what changes in it is taken over.
     """
 
-    def __init__(self, pepper: bytes, keys: Mapping[int, bytes], sealing_key: int) -> None:
-        if len(pepper) != KEY_BYTES or any(len(key) != KEY_BYTES for key in keys.values()):
-            raise SecretsError(f"pepper and keys have {KEY_BYTES} bytes each")
-        if sealing_key not in keys or not all(1 <= key_id <= _KEY_IDS_MAX for key_id in keys):
-            raise SecretsError(f"sealingKey names one of the keys, whose ids are 1 to {_KEY_IDS_MAX}")
+    def __init__(
+        self, pepper: bytes, keys: Mapping[int, bytes], sealing_key: int, path: str | os.PathLike[str] | None = None
+    ) -> None:
+        try:
+            held = Secrets(pepper=pepper, keys=dict(keys), sealing_key=sealing_key)
+        except ValueError as error:
+            raise SecretsError(str(error)) from None
         self._pepper = pepper
-        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
-        self._sealing_key = sealing_key
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._looked = time.monotonic()
+        self._take(held)
         self.fingerprint = hmac.digest(pepper, b"gift-ledger: fingerprint of the pepper", "sha256").hex()[:16]
         """Tells one pepper from another and nothing about it."""
 
@@ -104,33 +96,19 @@ class Vault:
     @classmethod
     def generate(cls) -> Self:
         """A vault with fresh keys that are written nowhere; for tests."""
-        return cls(secrets.token_bytes(KEY_BYTES), {1: secrets.token_bytes(KEY_BYTES)}, 1)
+        made = secrets_file.fresh_secrets()
+        return cls(made.pepper, made.keys, made.sealing_key)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
         """Make fresh secrets and write them to a new file that only its owner can read.
 
-        The file appears whole or not at all, and is on disk when this returns. Of several callers at once one makes
-        it, and the others get the error.
-
         Raises:
             SecretsError: the file exists already. It is never overwritten: without its pepper no CVC is ever right
             again.
         """
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made = _Secrets(pepper=secrets.token_bytes(KEY_BYTES), keys={1: secrets.token_bytes(KEY_BYTES)}, sealing_key=1)
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-        try:
-            _write_durably(draft, msgspec.json.format(msgspec.json.encode(made)))
-            # a link fails where a rename would overwrite
-            os.link(draft, target)
-            _sync_directory(target.parent)
-        except FileExistsError as error:
-            raise SecretsError(f"{target} exists already; it is never overwritten") from error
-        finally:
-            draft.unlink(missing_ok=True)
-        return cls(made.pepper, made.keys, made.sealing_key)
+        made = secrets_file.create(Path(path))
+        return cls(made.pepper, made.keys, made.sealing_key, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -139,26 +117,18 @@ class Vault:
         Raises:
             SecretsError: it is missing, others can read it, or it is not a secrets file.
         """
-        try:
-            # without O_NONBLOCK a pipe in its place would be waited for
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise SecretsError(f"cannot open the secrets file {os.fspath(path)}: {error.strerror}") from error
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise SecretsError(f"{os.fspath(path)} is not a file")
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise SecretsError(f"others can read {os.fspath(path)}: run `chmod 600 {os.fspath(path)}`")
-            text = os.read(descriptor, _SECRETS_BYTES_MAX)
-        finally:
-            os.close(descriptor)
-        try:
-            stored = msgspec.json.decode(text, type=_Secrets)
-        except UNDECODABLE as error:
-            # what was decoded so far is kept out of the message: it may hold a key
-            raise SecretsError(f"{os.fspath(path)} is not a secrets file of gift-ledger: {error}") from None
-        return cls(stored.pepper, stored.keys, stored.sealing_key)
+        stored = secrets_file.read(path)
+        return cls(stored.pepper, stored.keys, stored.sealing_key, path)
+
+    @property
+    def sealing_key(self) -> int:
+        """Id of the key that seals from now on."""
+        self._look()
+        return self._sealing_key
+
+    def random(self, count: int) -> bytes:
+        """So many bytes that nobody can guess."""
+        return os.urandom(count)
 
     def cvc_digest(self, code: str, cvc: str) -> bytes:
         """Keyed digest (32 bytes) of a CVC. The code is bound in: equal CVCs of two certificates look different."""
@@ -169,8 +139,8 @@ class Vault:
 
         The nonce is drawn at random: one key is good for 2^32 values (NIST SP 800-38D, 8.3), then add another.
         """
-        nonce = os.urandom(_NONCE_BYTES)
-        key_id = self._sealing_key
+        key_id = self.sealing_key
+        nonce = self.random(NONCE_BYTES)
         return bytes((key_id,)) + nonce + self._ciphers[key_id].encrypt(nonce, plain, context.encode())
 
     def unseal(self, sealed: bytes, context: str) -> bytes:
@@ -180,26 +150,46 @@ class Vault:
             SealBrokenError: it was changed, sealed for another context or with a key that this vault does not have.
         """
         cipher = self._ciphers.get(sealed[0]) if sealed else None
+        if cipher is None and sealed:
+            self._look(at_once=True)  # it may be one that was added since
+            cipher = self._ciphers.get(sealed[0])
         if cipher is None:
             raise SealBrokenError("sealed with a key that this vault does not have")
-        nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+        nonce, text = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
             return cipher.decrypt(nonce, text, context.encode())
         except (InvalidTag, ValueError):
             raise SealBrokenError(f"not what was sealed as {context!r}") from None
 
+    def _take(self, held: Secrets) -> None:
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in held.keys.items()}
+        self._sealing_key = held.sealing_key
 
-def _write_durably(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    def _look(self, *, at_once: bool = False) -> None:
+        """Take over what has changed in the file. One that cannot be read changes nothing."""
+        now = time.monotonic()
+        if self._path is None or (now - self._looked < LOOK_SECONDS and not at_once):
+            return
+        self._looked = now
+        seen = _signature(self._path)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            held = secrets_file.read(self._path)
+        except SecretsError as error:
+            _logger.warning("the secrets are kept as they were read before: %s", error)
+            return
+        if held.pepper != self._pepper:
+            _logger.error("the secrets file has another pepper now; it is not taken over")
+            return
+        self._take(held)
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _signature(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Tells one state of the file from another: a change puts another file in its place."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

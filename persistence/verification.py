@@ -17,7 +17,14 @@ from ledger.certificate import Certificate
 from ledger.identifiers import entity_key, is_certificate
 from ledger.order import Order
 from ledger.policy import DEFAULT_POLICY, Policy
-from persistence.agreement import certificates_of, orders_of, problems_of_certificate, problems_of_order
+from persistence.agreement import (
+    certificates_of,
+    data_keys_of,
+    orders_of,
+    problems_of_certificate,
+    problems_of_data_keys,
+    problems_of_order,
+)
 from persistence.comparison import Beside, outbox_total
 from persistence.idempotency import now_ms
 from persistence.log import Log, partition_of
@@ -262,9 +269,11 @@ class Proof:
         for group in groups(entities):
             replays = await replayed(self._log, [beside.replay_of(entity) for entity in group])
             certificates = await certificates_of(self._log, replays)
+            keys = await data_keys_of(self._log, replays)
             now = self._clock()
             for replay in replays:
                 doubts = beside.problems_of(replay, now, self._policy) + problems_of_order(replay, certificates, now)
+                doubts += problems_of_data_keys(replay, keys.get(replay.entity, {}))
                 if isinstance(replay.state, Order):
                     self._vouched |= {_digest(one.code) for one in replay.state.allocations.values()}
                 yield replay, doubts

@@ -37,7 +37,8 @@ LOG: Final = (
     Bound("persistence.comparison.TIMER_SLACK_MS", "`verify` calls it a finding"),
     Bound("persistence.reading.GROUP", "the others are read with the next one", unit="entities"),
     Bound("persistence.verification.LOOKS_MAX", "`verify` says that it cannot tell", unit="looks"),
-    Bound("persistence.vault._SECRETS_BYTES_MAX", _FAILS),
+    Bound("persistence.secrets_file.SECRETS_BYTES_MAX", _FAILS),
+    Bound("persistence.vault.LOOK_SECONDS", "it looks whether the file has changed"),
 )
 
 STACK: Final = (
@@ -102,5 +103,9 @@ RECOVERY: Final = (
     Bound("gateway.republishing.CODES_AT_ONCE", "the others follow with the next group", unit="certificates"),
     Bound("gateway.republishing.LOOKS_MAX", "the command says which are unsettled", unit="looks"),
     Bound("gateway.republishing.DELIVERY_SECONDS_MAX", "the command fails, and says so"),
+    Bound("persistence.rotation.DROP_AFTER_MS", "old keys may be dropped, if nothing needs them"),
+    Bound("persistence.redis_files.POLL_SECONDS", "a pause"),
+    Bound("gift_ledger.cli.rotation.PASSES_MAX", "`keys rotate-data --drop-old` says what is left", unit="passes"),
+    Bound("gift_ledger.cli.personal.REWRITE_SECONDS_MAX", "`forget` says that the file is not rewritten yet"),
     Bound("gift_ledger.cli.reconciling.SHOWN_MAX", "`--json` has the others", unit="rows"),
 )

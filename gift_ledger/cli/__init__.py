@@ -16,8 +16,10 @@ from gift_ledger.cli import (
     doctor,
     inspection,
     keys,
+    personal,
     reconciling,
     recovery,
+    rotation,
     running,
     settings_page,
     verification,
@@ -36,12 +38,14 @@ app = typer.Typer(
 )
 
 running.register(app)
+rotation.register(keys.app)
 app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
 app.add_typer(codes.app, name="codes", epilog=EXIT_CODES)
 app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)
 inspection.register(app)
 verification.register(app)
 recovery.register(app)
+personal.register(app)
 reconciling.register(app)
 doctor.register(app)
 settings_page.register(app)

@@ -24,7 +24,7 @@ from gift_ledger.settings import Settings, SettingsError
 from gift_ledger.sources import SETTINGS, Loaded, load
 from persistence.errors import DamagedLogError, StorageError, StorageUnsafeError
 from persistence.log import Log
-from persistence.vault import SecretsError
+from persistence.secrets_file import SecretsError
 
 PIPED_COLUMNS: Final = 160
 """Width of what goes to a file or to another program."""

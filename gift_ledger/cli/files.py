@@ -10,7 +10,8 @@ from gift_ledger.cli.check import Check, fail, ok, warn
 from gift_ledger.cli.context import Context
 from gift_ledger.endpoints import FILE_NAME
 from gift_ledger.settings import Settings
-from persistence.vault import SecretsError, Vault
+from persistence.secrets_file import SecretsError
+from persistence.vault import Vault
 
 RENEWAL: Final = timedelta(days=14)
 """A certificate that ends sooner should have been renewed by now."""

@@ -62,7 +62,7 @@ def restore(
 
     Nothing is overwritten, and no part of the service may run. What subscribers were told after the backup is not in
     it: the certificates concerned are listed and stay shut, all others can be used. Orders and payments are read
-    again from where the backup had them.
+    again from where the backup had them. Recipients that forgotten.jsonl in the data folder names are forgotten again.
 
     Example: gift-ledger restore monday.backup
     """
@@ -111,6 +111,10 @@ def _show(restored: "Restored", *, embedded: bool) -> None:
     out.print(f"The ledger is back as it was at {rfc3339(manifest.made_at)}. Keys: {restored.keys:,}.")
     if not restored.secrets and manifest.vault is not None:
         out.print(plain(f"The secrets file with the pepper {manifest.vault} is missing: put it back before you start."))
+    if restored.forgotten is None:
+        out.print("There is no forgotten.jsonl in the data folder: was anybody forgotten after the backup was made?")
+    else:
+        out.print(f"Orders with recipients that were forgotten, and are again: {restored.forgotten:,}.")
     if restored.reconciliation is None:
         why = "No Kafka is set, and the embedded one forgets all" if embedded else "You said so"
         out.print(f"{why}: it was not compared with what subscribers know.")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from persistence.checks import require_safe
 from persistence.copying import claim, copy_keys, open_copy, require_ours
 from persistence.errors import StorageUnsafeError
 from persistence.fence import shut
+from persistence.forgetting import Forgotten, Journal, forget
 from persistence.redis_client import Client, connect
 from persistence.redis_log import RedisLog
 from persistence.vault import Vault
@@ -47,6 +48,8 @@ class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
     """Keys that were written."""
     secrets: bool
     """Whether the secrets file that belongs to the ledger is in its place."""
+    forgotten: int | None
+    """Orders of which recipients were forgotten again; ``None`` if the data folder has no list of them."""
     reconciliation: ReconciliationReport | None
     """How it compares with Kafka; ``None`` if that was not asked for. Certificates that are lost in part are shut."""
 
@@ -68,6 +71,8 @@ async def restore(settings: Settings, file: Path, program: Path | None, on_step:
         StorageUnsafeError: the backup belongs to other secrets or another prefix, or the server would lose data.
         TopicsError: Kafka does not answer, or the inbox runs.
     """
+    journal = Journal.of(settings.data_path)
+    forgotten = journal.read() if journal.path.exists() else None
     bridge = settings.bridge() if compare else None
     if bridge is not None:
         await read_so_far(bridge)  # whether it answers, before anything is written
@@ -77,14 +82,21 @@ async def restore(settings: Settings, file: Path, program: Path | None, on_step:
         target = connect(url, connections_max=CONNECTIONS_MAX, timeout_seconds=TIMEOUT_SECONDS)
         try:
             await require_safe(target, 0, allow_unsafe=settings.redis_allow_unsafe)
-            return await _restore(source, target, copy, bridge, on_step, secrets=secrets)
+            return await _restore(source, target, copy, bridge, on_step, secrets=secrets, forgotten=forgotten)
         finally:
             await source.aclose()
             await target.aclose()
 
 
 async def _restore(
-    source: Client, target: Client, copy: Copy, bridge: BridgeSettings | None, on_step: OnStep, *, secrets: bool
+    source: Client,
+    target: Client,
+    copy: Copy,
+    bridge: BridgeSettings | None,
+    on_step: OnStep,
+    *,
+    secrets: bool,
+    forgotten: Sequence[Forgotten] | None,
 ) -> Restored:
     manifest = copy.manifest
     await claim(target, manifest.prefix)
@@ -97,8 +109,17 @@ async def _restore(
     await require_ours(target, manifest.prefix, keys)
     if report is not None:
         await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
+    for one in forgotten or ():
+        # also of orders that the backup has not heard of: they are read again from Kafka
+        await forget(log, one)
     await open_copy(source, target, manifest.prefix)
-    return Restored(manifest=manifest, keys=keys, secrets=secrets, reconciliation=report)
+    return Restored(
+        manifest=manifest,
+        keys=keys,
+        secrets=secrets,
+        forgotten=None if forgotten is None else len({one.order_id for one in forgotten}),
+        reconciliation=report,
+    )
 
 
 async def _patiently(step: Callable[[], Awaitable[T]]) -> T:

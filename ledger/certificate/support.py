@@ -46,8 +46,10 @@ def reissue_cvc(
         return refused
     if state.status is Status.BLOCKED:
         return refuse(state, Refusal.CERTIFICATE_BLOCKED, "The certificate is blocked; unblock it first.")
-    if state.recipient is None or command.cvc is None:
+    if state.recipient is None:
         return refuse(state, Refusal.RECIPIENT_UNKNOWN, "The order named no phone to send the CVC to.")
+    if command.cvc is None:
+        return refuse(state, Refusal.RECIPIENT_UNKNOWN, "The phone to send the CVC to was erased on request.")
     records, after = advance(state, now, origin, r.CvcReissued(command.cvc.digest))
     return Decision(state=after, records=records, attempts=NO_ATTEMPTS, message=command.cvc.message)
 

@@ -8,6 +8,8 @@ wins. Order of precedence of an allocation: ``OrderCancelled``, ``OrderLineNotFo
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from ledger import commands as c
 from ledger import records as r
 from ledger.commands import Origin
@@ -46,10 +48,11 @@ def _place(state: Order, command: c.Place, origin: Origin, now: int) -> Decision
         return Decision(state=state)
     if state.currency is not None and command.currency != state.currency:
         return _contradiction(state, command.currency)
-    bodies = r.Placed(
-        command.order_version, command.cancelled, command.channel, command.currency, command.lines, command.source
-    )
-    return _accept(state, now, origin, bodies)
+    # a line that was activated keeps what it was sold with: what is told of its recipient now is of no use to anybody
+    lines = tuple(replace(line, recipient=None) if state.issued(line.line_id) else line for line in command.lines)
+    body = r.Placed(command.order_version, command.cancelled, command.channel, command.currency, lines, command.source)
+    keys = tuple(key for key in command.keys if not state.issued(key.line_id))
+    return replace(_accept(state, now, origin, body), keys=keys)
 
 
 def _record_payment(state: Order, command: c.RecordPayment, origin: Origin, now: int) -> Decision[Order]:

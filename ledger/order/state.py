@@ -94,6 +94,11 @@ class Order(Struct, frozen=True, kw_only=True):
         """The line that has ``code``."""
         return next((line_id for line_id, held in self.allocations.items() if held.code == code), None)
 
+    def issued(self, line_id: str) -> bool:
+        """Whether the line's certificate was activated."""
+        allocation = self.allocations.get(line_id)
+        return allocation is not None and allocation.activated
+
     def covered(self, line_id: str) -> bool:
         """Whether what was collected pays for the plan."""
         line = self.lines.get(line_id)
@@ -106,7 +111,7 @@ class Order(Struct, frozen=True, kw_only=True):
     def line_status(self, line_id: str) -> LineStatus:
         """Where a line stands."""
         allocation = self.allocations.get(line_id)
-        if allocation is not None and allocation.activated:
+        if self.issued(line_id):
             return LineStatus.ACTIVATED
         if allocation is not None and allocation.stuck is not None:
             return LineStatus.STUCK

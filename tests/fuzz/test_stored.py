@@ -14,7 +14,7 @@ from actors import outcomes
 from actors.channel import Connection, _Served
 from actors.errors import OverloadedError
 from actors.frames import FRAME_BYTES_MAX, Call, CallFrame, ReplyFrame, encoder, reply_of
-from actors.round import attempts_of
+from actors.residents import attempts_of
 from ledger import certificate, order
 from ledger import commands as c
 from ledger import records as r

@@ -14,7 +14,8 @@ from gateway.bridge_settings import BridgeSettings
 from gateway.inbox import Inbox
 from gateway.relay import OutboxRelay
 from ledger.policy import Policy
-from persistence.vault import KEY_BYTES, Vault
+from persistence.secrets_file import KEY_BYTES
+from persistence.vault import Vault
 from tests.simulation.machine import Machine
 from tests.simulation.store import StoreClient
 
@@ -52,9 +53,8 @@ class PlainVault(Vault):
     def __init__(self) -> None:
         super().__init__(bytes(KEY_BYTES), {1: bytes(KEY_BYTES)}, 1)
 
-    def seal(self, plain: bytes, context: str) -> bytes:
-        nonce = bytes(12)
-        return bytes((1,)) + nonce + self._ciphers[1].encrypt(nonce, plain, context.encode())
+    def random(self, count: int) -> bytes:
+        return bytes(count)
 
 
 class Places:

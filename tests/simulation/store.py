@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistence.errors import StorageRefusedError, StorageUnavailableError
-from persistence.log import PAGE_MAX, Batch, Conflict, Loaded, OutboxPage
+from persistence.log import PAGE_MAX, Batch, Conflict, KeyName, Loaded, OutboxPage
 from persistence.memory import MemoryLog
 from tests.simulation.server import Server
 
@@ -88,6 +88,9 @@ class StoreClient:
 
     async def due(self, partitions: Sequence[int], now: int, limit: int = PAGE_MAX) -> list[str]:
         return await self._call("due", lambda: result(self._log.due(partitions, now, limit)), writes=False)
+
+    async def data_keys(self, names: Sequence[KeyName]) -> list[bytes | None]:
+        return await self._call("data keys", lambda: result(self._log.data_keys(names)), writes=False)
 
     async def outbox(self, partition: int, limit: int = PAGE_MAX, skip: int = 0) -> OutboxPage:
         return await self._call("outbox", lambda: result(self._log.outbox(partition, limit, skip)), writes=False)

@@ -14,7 +14,7 @@ from gift_ledger.cli import context
 from gift_ledger.cli.context import Exit
 from gift_ledger.settings import Settings
 from persistence.errors import StorageUnsafeError
-from persistence.vault import SecretsError
+from persistence.secrets_file import SecretsError
 from tests.unit.cli.stage import World
 
 COMMANDS = [

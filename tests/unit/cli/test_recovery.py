@@ -70,7 +70,7 @@ class Desk:
     def __init__(self) -> None:
         self.manifest = MANIFEST
         self.report = report()
-        self.restored = Restored(manifest=MANIFEST, keys=1_234, secrets=True, reconciliation=report())
+        self.restored = Restored(manifest=MANIFEST, keys=1_234, secrets=True, forgotten=None, reconciliation=report())
         self.asked: list[tuple[object, ...]] = []
 
     async def backup(self, settings: Settings, file: Path, on_progress: Callable[[int], None]) -> Manifest:

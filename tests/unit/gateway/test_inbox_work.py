@@ -1,5 +1,6 @@
 import asyncio
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -8,10 +9,11 @@ from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from gateway import inbox_work
 from gateway.dead_letters import DeadLetterWriter, Received
 from gateway.inbox_work import InboxWork, Reader
-from gateway.inputs import read_payment
+from gateway.inputs import read_order, read_payment
 from ledger.answers import Answer
-from ledger.commands import AnyCommand, Origin, RecordPayment
+from ledger.commands import AnyCommand, Origin, Place, RecordPayment
 from ledger.refusals import Refusal, Refused
+from persistence import secrets_file, vault
 from persistence.vault import Vault
 from tests.unit.gateway.kafka_fakes import FakeBroker, FakeKeeper
 
@@ -122,6 +124,33 @@ async def test_a_ledger_without_an_answer_is_asked_again_before_the_next_event_o
     assert [version for _, version in stage.ledger.asked] == [1, 1, 1, 2]
     assert stage.work.counts["retries"] == 2
     assert stage.finished == [0, 1]
+
+
+async def test_an_event_that_waited_while_the_key_changed_is_sealed_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(vault, "LOOK_SECONDS", 0.0)
+    keeper = Vault.create(tmp_path / "secrets.json")
+    taken: list[Place] = []
+
+    class Ledger:
+        async def ask(self, _entity: str, command: AnyCommand, _origin: Origin) -> Answer:
+            assert isinstance(command, Place)
+            taken.append(command)
+            if len(taken) == 1:
+                secrets_file.change(tmp_path / "secrets.json", lambda held: held.prepared().switched(1))
+                raise OutcomeUnknownError("no answer")
+            return Answer()
+
+    reader = Reader(read_order, Origin(client="orders"))
+    work = InboxWork(Ledger(), keeper, cast("Any", None), {"All_SalesOrder": reader})
+    line = {"orderLineId": "1", "plannedDenomination": 1, "intendedRecipient": {"phone": "+79990000001"}}
+    event = {"orderId": "SO-1", "channel": "OnlineStore", "currency": "RUB", "certificateLines": [line]}
+    work.take(Received("All_SalesOrder", 0, 0, b"SO-1", json.dumps(event).encode()), lambda: None)
+    await work.settle(60)
+
+    assert [command.keys[0].sealed[0] for command in taken] == [1, 2]
+    assert work.counts["applied"] == 1
 
 
 async def test_a_refusal_is_a_dead_letter_with_the_original_and_the_reason(stage: Stage) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gateway.inputs import LINES_MAX, Input, InputError, read_order, read_payment
 from ledger.commands import Place, PlannedLine, RecordPayment
 from ledger.money import AMOUNT_MAX
-from persistence.vault import RECIPIENT, Recipient, Vault
+from persistence import envelope
+from persistence.vault import RECIPIENT, Recipient, SealBrokenError, Vault
 
 VAULT = Vault.generate()
 LINE = {"orderLineId": "1", "plannedDenomination": 150_000}
@@ -39,6 +40,12 @@ def payment(**changes: object) -> Input:
     return read_payment(json.dumps(PAYMENT | changes).encode(), "All_Payments/0/7", VAULT)
 
 
+def opened_of(command: Place) -> Recipient:
+    """Who the first line is for."""
+    opened = envelope.unseal(VAULT, command.lines[0].recipient or b"", RECIPIENT, command.keys[0].sealed)
+    return msgspec.json.decode(opened, type=Recipient)
+
+
 def test_an_order_with_only_what_it_must_have_is_version_1_and_placed() -> None:
     read = order()
 
@@ -54,10 +61,8 @@ def test_the_recipient_is_sealed_at_once() -> None:
     command = order(certificateLines=[LINE | {"intendedRecipient": recipient}]).command
 
     assert isinstance(command, Place)
-    sealed = command.lines[0].recipient
-    assert sealed is not None
-    assert b"+7999" not in sealed
-    opened = msgspec.json.decode(VAULT.unseal(sealed, RECIPIENT), type=Recipient)
+    opened = opened_of(command)
+    assert not any(b"+7999" in sealed for sealed in (command.lines[0].recipient or b"+7999", command.keys[0].sealed))
     assert (opened.name, opened.phone, opened.locale) == ("Анна", "+79990000001", "ru-RU")
 
 
@@ -68,8 +73,30 @@ def test_a_locale_of_no_use_is_as_good_as_none(locale: str | None) -> None:
     command = order(certificateLines=[LINE | {"intendedRecipient": recipient}]).command
 
     assert isinstance(command, Place)
-    opened = msgspec.json.decode(VAULT.unseal(command.lines[0].recipient or b"", RECIPIENT), type=Recipient)
-    assert opened == Recipient(phone="+79990000001")
+    assert opened_of(command) == Recipient(phone="+79990000001")
+
+
+def test_each_line_has_a_key_of_its_own_and_one_without_a_recipient_none() -> None:
+    lines = [LINE | {"orderLineId": line, "intendedRecipient": {"phone": "+79990000001"}} for line in "12"]
+
+    command = order(certificateLines=[*lines, LINE | {"orderLineId": "3"}], orderVersion=7).command
+
+    assert isinstance(command, Place)
+    assert [key.line_id for key in command.keys] == ["1", "2"]
+    assert command.lines[2].recipient is None
+    names = [envelope.key_of(line.recipient) for line in command.lines if line.recipient]
+    assert names == [("o:SO-1001", "7/1"), ("o:SO-1001", "7/2")]
+    with pytest.raises(SealBrokenError):
+        envelope.unseal(VAULT, command.lines[0].recipient or b"", RECIPIENT, command.keys[1].sealed)
+
+
+def test_of_a_cancelled_order_nobody_is_kept() -> None:
+    line = LINE | {"intendedRecipient": {"phone": "+79990000001"}}
+
+    command = order(certificateLines=[line], status="Cancelled").command
+
+    assert isinstance(command, Place)
+    assert (command.lines, command.keys) == ((PlannedLine("1", 150_000, None),), ())
 
 
 def test_a_cancellation_needs_no_lines() -> None:
@@ -184,3 +211,11 @@ def test_whatever_comes_is_read_or_put_aside(value: bytes) -> None:
     for read in (read_order, read_payment):
         with pytest.raises(InputError):
             read(value, "s", VAULT)
+
+
+@pytest.mark.parametrize("status", ["+79990000001", "' - at `$.x", "a\nb", ""])
+def test_what_is_said_of_a_wrong_value_does_not_repeat_it(status: str) -> None:
+    with pytest.raises(InputError) as told:
+        order(status=status)
+
+    assert str(told.value) == "Invalid enum value - at `$.status`"

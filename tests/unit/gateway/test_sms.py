@@ -4,12 +4,16 @@ import logging
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 
 from gateway import sms
 from gateway.bridge_settings import BridgeSettings
 from gateway.sms import AT_ONCE_MAX, GIVE_UP_MS, RETRY_MS_MAX, pause_ms
-from persistence.vault import RECIPIENT, SMS, Vault
+from persistence.envelope import key_name, seal_new, tombstone
+from persistence.forgetting import FORGOTTEN
+from persistence.log import Batch, DataKey
+from persistence.vault import RECIPIENT, SMS, Sms, Vault
 from tests.unit.gateway.sms_stage import NOON, PHONE, TEXT, URL, VAULT, Answer, Stage, reply, until
 
 
@@ -122,9 +126,57 @@ async def test_a_message_that_is_none_is_given_up(stage: Stage) -> None:
     assert await stage.log.message_failures() == {"sms_1": "cannot be opened: not a message"}
 
 
+NAME = key_name("SO-1", 1, "1")
+"""Of the data key of a recipient."""
+
+
+async def queue_sealed_with_a_data_key(stage: Stage) -> bytes:
+    """A message as shards seal it; gives the data key, which is kept nowhere yet."""
+    sealed, kept = seal_new(VAULT, msgspec.json.encode(Sms(to=PHONE, text=TEXT)), SMS, NAME)
+    await stage.queue(1, sealed)
+    return kept
+
+
+async def test_a_message_is_opened_with_the_data_key_of_its_recipient(stage: Stage) -> None:
+    kept = await queue_sealed_with_a_data_key(stage)
+    assert await stage.log.append(Batch(data_keys=(DataKey(*NAME, kept),))) is None
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["accepted"])
+
+    assert json.loads(stage.requests[0].content) == {"messageId": "sms_1", "to": PHONE, "text": TEXT}
+
+
+async def test_a_message_to_somebody_who_was_forgotten_is_given_up_at_once(stage: Stage) -> None:
+    await queue_sealed_with_a_data_key(stage)
+    await stage.log.forget_data_keys(NAME[0], [NAME[1]], tombstone(NOON))
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["givenUp"])
+
+    assert stage.requests == []
+    assert await stage.log.message_failures() == {"sms_1": FORGOTTEN}
+    assert await stage.log.messages_waiting() == 0
+
+
+async def test_a_message_whose_data_key_is_missing_waits(stage: Stage) -> None:
+    kept = await queue_sealed_with_a_data_key(stage)
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["retried"])
+        missing = sender.report()["lastError"]
+        assert await stage.log.append(Batch(data_keys=(DataKey(*NAME, kept),))) is None
+        stage.clock.now += RETRY_MS_MAX
+        await until(lambda: sender.report()["accepted"])
+
+    assert missing == "cannot be opened: the data key of its recipient is missing"
+    assert len(stage.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("sealed", "reason"),
     [
+        (b"\0", "cannot be opened: an envelope that names no data key"),
         (b"", "cannot be opened: sealed with a key that this vault does not have"),
         (b"\x02 sealed with a key of tomorrow", "cannot be opened: sealed with a key that this vault does not have"),
         (Vault.generate().seal(b"{}", SMS), "cannot be opened: not what was sealed as 'sms'"),

@@ -49,9 +49,9 @@ NO_LIMITS = {
     "persistence.keys._KEY_BYTES": "the length of a secret",
     "persistence.redis_rehearsal._MINUTE_MS": "a unit",
     "persistence.replication.MARK_BYTES": "the format",
-    "persistence.vault.KEY_BYTES": "the format",
-    "persistence.vault._KEY_IDS_MAX": "the format",
-    "persistence.vault._NONCE_BYTES": "the format",
+    "persistence.secrets_file.KEY_BYTES": "the format",
+    "persistence.secrets_file.KEY_IDS_MAX": "the format",
+    "persistence.vault.NONCE_BYTES": "the format",
 }
 WAITS = {"timeout", "wait_for", "sleep"}
 """Calls whose number is a bound."""

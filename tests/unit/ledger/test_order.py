@@ -1,6 +1,8 @@
 """The order's rules: its plan, its payments, its codes, and what its certificates answer."""
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ledger import order
 from ledger import records as r
@@ -11,6 +13,7 @@ from ledger.commands import (
     Authorize,
     Join,
     LapseAllocation,
+    LineKey,
     Look,
     OrderCommand,
     Release,
@@ -73,6 +76,32 @@ def test_a_cancellation_without_lines_keeps_those_that_were_planned() -> None:
 
     assert stage.state.lines == {"1": Line(100, RECIPIENT), "2": Line(200, RECIPIENT)}
     assert stage.line("1") == "Cancelled"
+
+
+def test_the_data_keys_of_a_plan_are_kept_beside_the_records() -> None:
+    keys = (LineKey("1", b"first"), LineKey("2", b"second"))
+    command = replace(placed(1, l1=100, l2=200), keys=keys)
+
+    decision = order.decide(Order(order_id=ORDER_ID), command, SYSTEM, START)
+    again = order.decide(decision.state, command, SYSTEM, START)
+
+    assert decision.keys == keys
+    assert (again.records, again.keys) == ((), ())
+    (record,) = decision.records
+    assert b"first" not in msgspec.msgpack.encode(record)
+
+
+def test_of_a_line_that_was_issued_a_new_version_brings_no_recipient() -> None:
+    stage = staged(PUT, placed(l1=100, l2=200), paid(l1=100, l2=200), ISSUED)
+    command = replace(placed(2, l1=100, l2=200), keys=(LineKey("1", b"first"), LineKey("2", b"second")))
+
+    decision = order.decide(stage.state, command, SYSTEM, START)
+
+    (record,) = decision.records
+    assert isinstance(record.body, r.Placed)
+    assert [line.recipient for line in record.body.lines] == [None, RECIPIENT]
+    assert decision.keys == (LineKey("2", b"second"),)
+    assert decision.state.lines["1"].recipient == RECIPIENT
 
 
 # --- the payments --------------------------------------------------------------------------------------------------

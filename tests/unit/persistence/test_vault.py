@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from persistence import vault
-from persistence.vault import RECIPIENT, SMS, Recipient, SealBrokenError, SecretsError, Sms, Vault, new_cvc
+from persistence.secrets_file import Secrets, SecretsError
+from persistence.vault import RECIPIENT, SMS, Recipient, SealBrokenError, Sms, Vault, new_cvc
 
 PEPPER = bytes(range(32))
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
@@ -106,7 +106,7 @@ def test_keys_that_are_none_are_refused(pepper: bytes, keys: dict[int, bytes], s
 
 def test_nothing_secret_is_shown() -> None:
     keeper = Vault(PEPPER, {1: OLD}, 1)
-    stored = vault._Secrets(pepper=PEPPER, keys={1: OLD}, sealing_key=1)
+    stored = Secrets(pepper=PEPPER, keys={1: OLD}, sealing_key=1)
 
     shown = "".join(map(repr, (keeper, stored, Recipient(phone="+7999"), Sms(to="+7999", text="4821"))))
 

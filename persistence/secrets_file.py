@@ -1,0 +1,182 @@
+"""The secrets file: the pepper and the sealing keys, for its owner alone. It is replaced whole, or not at all."""
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from persistence.errors import UNDECODABLE
+
+KEY_BYTES: Final = 32
+KEY_IDS_MAX: Final = 255
+SECRETS_BYTES_MAX: Final = 64 * 1024
+"""Of the file: with all keys that it can hold it is smaller."""
+
+
+class SecretsError(Exception):
+    """The secrets file cannot be used; the message says what to do."""
+
+
+class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """What the file holds. ``keys`` are by id (1 to 255); ``sealing_key`` is the id that seals from now on.
+
+    ``next_key`` is one that does not seal yet, so that every machine can be given it first; ``sealing_since`` is when
+    the sealing key became it (milliseconds; 0: with the file).
+    """
+
+    pepper: bytes
+    keys: dict[int, bytes]
+    sealing_key: int
+    next_key: int | None = None
+    sealing_since: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.pepper) != KEY_BYTES or any(len(key) != KEY_BYTES for key in self.keys.values()):
+            raise ValueError(f"pepper and keys have {KEY_BYTES} bytes each")
+        if self.sealing_key not in self.keys or not all(1 <= key_id <= KEY_IDS_MAX for key_id in self.keys):
+            raise ValueError(f"sealingKey names one of the keys, whose ids are 1 to {KEY_IDS_MAX}")
+        if self.next_key is not None and (self.next_key not in self.keys or self.next_key == self.sealing_key):
+            raise ValueError("nextKey names another one of the keys")
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+    @property
+    def old_keys(self) -> frozenset[int]:
+        """Ids of keys that only open what they sealed once."""
+        return frozenset(self.keys) - {self.sealing_key, self.next_key}
+
+    def prepared(self) -> "Secrets":
+        """With a fresh key that does not seal yet; as it is if there is one.
+
+        Raises:
+            SecretsError: it holds as many keys as it can.
+        """
+        if self.next_key is not None:
+            return self
+        # the next number, so that people can tell which one is newer; after 255 whatever is free
+        candidates = (*range(max(self.keys) + 1, KEY_IDS_MAX + 1), *range(1, KEY_IDS_MAX + 1))
+        fresh = next((key_id for key_id in candidates if key_id not in self.keys), None)
+        if fresh is None:
+            raise SecretsError("the secrets file holds 255 keys: drop the old ones first")
+        return replace(self, keys=self.keys | {fresh: secrets.token_bytes(KEY_BYTES)}, next_key=fresh)
+
+    def switched(self, now: int) -> "Secrets":
+        """Sealing with the next key from ``now`` (milliseconds) on."""
+        if self.next_key is None:
+            return self
+        return replace(self, sealing_key=self.next_key, next_key=None, sealing_since=now)
+
+    def without(self, key_ids: Collection[int]) -> "Secrets":
+        """Without those of these keys that are old."""
+        gone = self.old_keys & frozenset(key_ids)
+        return replace(self, keys={key_id: key for key_id, key in self.keys.items() if key_id not in gone})
+
+
+def fresh_secrets() -> Secrets:
+    """A new pepper and a first key, written nowhere."""
+    return Secrets(pepper=secrets.token_bytes(KEY_BYTES), keys={1: secrets.token_bytes(KEY_BYTES)}, sealing_key=1)
+
+
+def create(target: Path) -> Secrets:
+    """Write fresh secrets to a new file that only its owner can read.
+
+    The file appears whole or not at all, and is on disk when this returns. Of several callers at once one makes it, and
+    the others get the error.
+
+    Raises:
+        SecretsError: the file exists already.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = fresh_secrets()
+    with _draft(target, made) as draft:
+        try:
+            # a link fails where a rename would overwrite
+            os.link(draft, target)
+        except FileExistsError as error:
+            raise SecretsError(f"{target} exists already; it is never overwritten") from error
+        _sync_directory(target.parent)
+    return made
+
+
+def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
+    """Replace what the file holds by what ``how`` makes of it; gives what it holds then.
+
+    Whoever reads the file meanwhile sees one or the other. Changes wait for each other. The pepper stays.
+
+    Raises:
+        SecretsError: the file cannot be read.
+        OSError: it cannot be written.
+    """
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        before = read(target)
+        after = how(before)
+        if after.pepper != before.pepper:
+            raise SecretsError("the pepper stays for life: a digest cannot be made anew without the digits")
+        if after != before:
+            with _draft(target, after) as draft:
+                draft.replace(target)
+                _sync_directory(target.parent)
+    finally:
+        os.close(folder)
+    return after
+
+
+def read(path: str | os.PathLike[str]) -> Secrets:
+    """What the file holds.
+
+    Raises:
+        SecretsError: it is missing, others can read it, or it is not a secrets file.
+    """
+    try:
+        # without O_NONBLOCK a pipe in its place would be waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SecretsError(f"cannot open the secrets file {os.fspath(path)}: {error.strerror}") from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise SecretsError(f"{os.fspath(path)} is not a file")
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SecretsError(f"others can read {os.fspath(path)}: run `chmod 600 {os.fspath(path)}`")
+        text = os.read(descriptor, SECRETS_BYTES_MAX)
+    finally:
+        os.close(descriptor)
+    try:
+        return msgspec.json.decode(text, type=Secrets)
+    except UNDECODABLE as error:
+        # what was decoded so far is kept out of the message: it may hold a key
+        raise SecretsError(f"{os.fspath(path)} is not a secrets file of gift-ledger: {error}") from None
+
+
+@contextmanager
+def _draft(target: Path, content: Secrets) -> Iterator[Path]:
+    """The content in a file beside the target, on disk; it is gone with the block unless it was moved."""
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(content)))
+            file.flush()
+            os.fsync(descriptor)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
