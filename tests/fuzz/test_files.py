@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from gift_ledger.settings import SettingsError
 from gift_ledger.sources import SETTINGS, load, mask, spelled
 from persistence.archive import ArchiveError, Manifest, extract, write_archive
-from persistence.vault import RECIPIENT, SMS, SealBrokenError, SecretsError, Vault
+from persistence.secrets_file import SecretsError
+from persistence.vault import RECIPIENT, SMS, SealBrokenError, Vault
 from tests.fuzz.breaking import DEEP, broken, broken_json
 from tests.fuzz.judge import judge
 
