@@ -1,9 +1,12 @@
 """Everyone who takes part in the demo, each with an address and a key of its own."""
 
 import re
+import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -22,6 +25,7 @@ from examples.synchronisation import Synchronisation
 from examples.till import Till
 from examples.topics import DEAD_LETTERS, Feed, Record
 
+LOOPBACK = "127.0.0.1"
 CVC_IN_TEXT = re.compile(r"CVC\D{0,20}(\d{4})(?!\d)|(?<![\dA-Z.,-])(\d{4})(?![\d.,-])", re.IGNORECASE)
 
 
@@ -100,14 +104,27 @@ class Cast:
         }
 
 
+def shopper(service: str, verify: ssl.SSLContext | bool) -> httpx.AsyncBaseTransport | None:  # noqa: FBT001 - httpx's own
+    """Carries the requests of a shopper who plays the demo, from an address of his own on this machine.
+
+    The scenarios send wrong CVCs on purpose. Those of several plays within an hour, all from one address, would be what
+    the service takes for guessing.
+    """
+    if urlsplit(service).hostname != LOOPBACK:
+        return None
+    address = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    return httpx.AsyncHTTPTransport(verify=verify, local_address=address)
+
+
 @asynccontextmanager
 async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterator[Cast]:
     """Start every system, and stop them all at the end."""
     verify = endpoints.verify
     async with AsyncExitStack() as stack:
 
-        async def connect(role: str) -> Connection:
-            return await stack.enter_async_context(Connection(endpoints.http, keys[role], verify=verify))
+        async def connect(role: str, transport: httpx.AsyncBaseTransport | None = None) -> Connection:
+            connection = Connection(endpoints.http, keys[role], transport=transport, verify=verify)
+            return await stack.enter_async_context(connection)
 
         orders = await stack.enter_async_context(Orders(endpoints.kafka))
         payments = Payments(await connect("payments"), endpoints.kafka)
@@ -117,7 +134,7 @@ async def assemble(endpoints: Endpoints, keys: Mapping[str, str]) -> AsyncIterat
         yield Cast(
             endpoints=endpoints,
             keys=keys,
-            store=OnlineStore(await connect("storefront"), orders),
+            store=OnlineStore(await connect("storefront", shopper(endpoints.http, verify)), orders),
             orders=orders,
             payments=await stack.enter_async_context(payments),
             till=Till(await connect("pos")),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 
+from examples.cast import shopper
 from tests.integration.http_client import PATIENCE_SECONDS, Served, get, post, request, served
 from tests.integration.test_http_server import AUTHORIZE, BALANCE, HOLD, LIVE, drip
 
@@ -68,3 +71,16 @@ async def test_a_body_without_an_end(*, wanted: bool) -> None:
         assert line.hung_up
         other = await (await here.line()).ask(get(LIVE))
     assert other.status == 200
+
+
+async def test_each_shopper_of_the_demo_has_an_address_of_his_own() -> None:
+    async with served(connections_address_max=1) as here, AsyncExitStack() as stack:
+        shoppers = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=here.url, transport=shopper(here.url, verify=True)))
+            for _ in range(3)
+        ]
+
+        answers = [await one.get(LIVE) for one in shoppers]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert shopper("http://ledger.example:8080", verify=True) is None

@@ -122,6 +122,7 @@ def test_the_defaults_contradict_nothing() -> None:
         (Settings(redis_url="redis://h:99999/0"), "redis_url is no address: its port is no number"),
         (Settings(redis_url="redis://h/gifts"), "redis_url is no address: its path is no number of a database"),
         (Settings(sms_url="https://:443/key"), "sms_url is no address: it names no host"),
+        (Settings(http_trusted_proxies="10.0.0.0/8,proxy"), "http_trusted_proxies: 'proxy' does not appear to be"),
     ],
 )
 def test_what_cannot_be_together_is_said_without_any_secret(settings: Settings, said: str) -> None:
