@@ -75,10 +75,10 @@ async def test_a_body_without_an_end(*, wanted: bool) -> None:
 
 async def test_each_shopper_of_the_demo_has_an_address_of_his_own() -> None:
     async with served(connections_address_max=1) as here, AsyncExitStack() as stack:
-        shoppers = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=here.url, transport=shopper(here.url, verify=True)))
-            for _ in range(3)
-        ]
+        shoppers = []
+        for _ in range(3):
+            client = httpx.AsyncClient(base_url=here.url, transport=shopper(here.url, verify=True))
+            shoppers.append(await stack.enter_async_context(client))
 
         answers = [await one.get(LIVE) for one in shoppers]
 
