@@ -48,7 +48,7 @@ else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
-faults: $(READY_TO_TEST) $(KAFKA) ## break every part of a running service, and count what was lost (20 minutes); ARGS="-k kafka" for some
+faults: $(READY_TO_TEST) $(KAFKA) ## break every part of a running service, and count what was lost (12 minutes); ARGS="-k kafka" for some
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.fault $(ARGS)
 
 fuzz: $(READY_TO_TEST) ## make up requests and broken bytes, and see that nothing breaks (20 minutes); SECONDS=120 for less, SEED=… replays
