@@ -3,8 +3,9 @@
 What concentrators of tills and batch jobs call. Each item means what the single call with its key would mean, and the
 ledger is asked the same: so either may repeat what the other one sent.
 
-Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 400 for ``Idempotency-Key``, 415, 503 for
-too many bulk calls, 413, 408, 400 for what holds the items. All else concerns one item and stands in its place.
+Order of precedence: 401 ``Unauthenticated``, 403 ``Forbidden`` (the role), 429 ``RateLimited`` (its rate), 400 for
+``Idempotency-Key``, 415, 503 for too many bulk calls, 413, 408, 400 for what holds the items. All else, too many wrong
+CVCs among it, concerns one item and stands in its place.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from litestar.types import Receive
 
-from actors.errors import ActorError, OverloadedError
+from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.ports import Ask, BulkLedger
 from gateway.access import Call, Client
 from gateway.bodies import check_media, read_body
@@ -29,6 +30,7 @@ from gateway.faults import Fault, ProblemError, invalid
 from gateway.headers import IDEMPOTENCY_KEY
 from gateway.keyring import Keyring
 from gateway.metrics import Metrics
+from gateway.repetitions import Repetitions
 from gateway.reply import JSON, Reply
 from gateway.services import Services
 from gateway.settings import GatewaySettings
@@ -42,6 +44,8 @@ KINDS_LOGGED_MAX: Final = 5
 """Kinds of failure of one request that are logged; there are hardly more."""
 
 _FULL: Final = OverloadedError("Too many items are under way; nothing happened.")
+_LATE: Final = OverloadedError("There was no time left to try the item; nothing happened.")
+_UNANSWERED: Final = OutcomeUnknownError("The ledger did not answer in time; the outcome is unknown.")
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class Bulk:
     ) -> None:
         self._ledger = services.ledger
         self._trials = trials
+        self._known = Repetitions(services.log).known
         self._vault = services.vault
         self._settings = settings
         self._keyring = keyring
@@ -124,37 +129,56 @@ class Bulk:
         taken = asks[:room]
         metrics.items_in_flight += len(taken)
         try:
-            async with asyncio.timeout(self._settings.deadline_seconds):
-                found: Sequence[Answer | Exception]
-                if any(is_trial(command, origin) for _, command, origin in taken):
-                    found = await self._try(exchange, client, taken)
-                else:
+            found: Sequence[Answer | Exception]
+            if any(is_trial(command, origin) for _, command, origin in taken):
+                found = await self._try(exchange, client, taken)
+            else:
+                async with asyncio.timeout(self._settings.deadline_seconds):
                     found = await self._ledger.ask_many(taken)
         finally:
             metrics.items_in_flight -= len(taken)
         return [*found, *[_FULL] * (len(asks) - len(taken))]
 
     async def _try(self, exchange: Exchange, client: Client, asks: list[Ask]) -> list[Answer | Exception]:
-        """The answers if some are trials: in their order, as many at once as may be tried before more is known."""
+        """The answers if some are trials: in their order, as many at once as may be tried before more is known.
+
+        When the time is over, what has its outcome is told, and of the others whether they were asked.
+        """
         trying = Trying(self._trials, self._ledger, asks)
         try:
-            for place, (entity, command, origin) in enumerate(asks):
-                if not is_trial(command, origin):
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                for place in range(len(asks)):
+                    await self._take(trying, exchange, client, place)
+                await trying.send()
+                for place in await self._repeated(trying):
                     trying.take(place)
-                    continue
-                trial = self._trials.begin_now(exchange, client, entity, command)
-                try:
-                    if trial is None:
-                        await trying.send()
-                        trial = await self._trials.begin(exchange, client, entity, command)
-                except ProblemError as error:
-                    trying.outcomes[place] = error
-                else:
-                    trying.take(place, trial)
-            await trying.send()
+                await trying.send()
+        except TimeoutError:
+            _logger.warning("a bulk call with CVCs came to the end of its time")
         finally:
             trying.give_up()
         return await trying.unveiled()
+
+    async def _take(self, trying: "Trying", exchange: Exchange, client: Client, place: int) -> None:
+        entity, command, origin = trying.asks[place]
+        if not is_trial(command, origin):
+            trying.take(place)
+            return
+        trial = self._trials.begin_now(exchange, client, entity, command)
+        try:
+            if trial is None:
+                await trying.send()
+                trial = await self._trials.begin(exchange, client, entity, command)
+        except ProblemError as error:
+            trying.outcomes[place] = error
+        else:
+            trying.take(place, trial)
+
+    async def _repeated(self, trying: "Trying") -> list[int]:
+        """Places of items that were refused for wrong CVCs of others, and have an outcome since an earlier request."""
+        refused = [place for place, outcome in enumerate(trying.outcomes) if isinstance(outcome, ProblemError)]
+        known = await self._known([trying.asks[place][2].key for place in refused])
+        return [place for place in refused if trying.asks[place][2].key in known]
 
 
 class Trying:
@@ -163,11 +187,11 @@ class Trying:
     def __init__(self, trials: Trials, ledger: BulkLedger, asks: list[Ask]) -> None:
         self._trials = trials
         self._ledger = ledger
-        self._asks = asks
+        self.asks: Final = asks
         self._places: list[int] = []
         self._trial_of: dict[int, Trial] = {}
         self._veiled: Trial | None = None
-        self.outcomes: list[Answer | Exception] = [_FULL] * len(asks)
+        self.outcomes: list[Answer | Exception] = [_LATE] * len(asks)
 
     def take(self, place: int, trial: Trial | None = None) -> None:
         """Have an item be in the next part."""
@@ -180,7 +204,9 @@ class Trying:
         places, self._places = self._places, []
         if not places:
             return
-        found = await self._ledger.ask_many([self._asks[place] for place in places])
+        for place in places:
+            self.outcomes[place] = _UNANSWERED
+        found = await self._ledger.ask_many([self.asks[place] for place in places])
         ends = []
         for place, outcome in zip(places, found, strict=True):
             self.outcomes[place] = outcome

@@ -18,10 +18,11 @@ from gateway.access import Call, Client
 from gateway.bodies import BodyDecoder, check_length, check_media, read_body
 from gateway.code_check import form_to_check, without_look_up
 from gateway.exchange import Exchange
-from gateway.faults import invalid
+from gateway.faults import ProblemError, invalid
 from gateway.headers import idempotency_key
 from gateway.keyring import Keyring
 from gateway.problems import refused
+from gateway.repetitions import Repetitions
 from gateway.reply import JSON, REPLAYED, Reply
 from gateway.requests import (
     BalanceRequest,
@@ -65,6 +66,7 @@ class Certificates:
     def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, trials: Trials) -> None:
         self._ledger = services.ledger
         self._trials = trials
+        self._repetitions = Repetitions(services.log)
         self._vault = services.vault
         self._settings = settings
         self._keyring = keyring
@@ -87,11 +89,8 @@ class Certificates:
         asked = self._asked(client, call, code, key, body)
         if self._form is not None and (refused_already := without_look_up(self._form, *asked)) is not None:
             return self.reply(exchange, refused_already)
-        if is_trial(asked[1], asked[2]):
-            answer = await self._tried(exchange, client, asked)
-        else:
-            async with asyncio.timeout(settings.deadline_seconds):
-                answer = await self._ledger.ask(*asked)
+        trying = is_trial(asked[1], asked[2])
+        answer = await (self._tried(exchange, client, asked) if trying else self._answered(asked))
         return self.reply(exchange, answer)
 
     def begin(self, exchange: Exchange, call: Call, code: str, body: bytes) -> asyncio.Future[Answer] | None:
@@ -126,13 +125,21 @@ class Certificates:
             rates.spend(client.name, exchange)
         return asking
 
+    async def _answered(self, asked: Ask) -> Answer:
+        async with asyncio.timeout(self._settings.deadline_seconds):
+            return await self._ledger.ask(*asked)
+
     async def _tried(self, exchange: Exchange, client: Client, asked: Ask) -> Answer:
         """The ledger's answer to a trial, once it may leave."""
-        entity, command, _ = asked
-        trial = await self._trials.begin(exchange, client, entity, command)
+        entity, command, origin = asked
         try:
-            async with asyncio.timeout(self._settings.deadline_seconds):
-                answer = await self._ledger.ask(*asked)
+            trial = await self._trials.begin(exchange, client, entity, command)
+        except ProblemError:
+            if origin.key in await self._repetitions.known([origin.key]):
+                return await self._answered(asked)
+            raise
+        try:
+            answer = await self._answered(asked)
         except BaseException:
             self._trials.give_up(trial)
             raise

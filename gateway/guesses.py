@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from hashlib import blake2b
 from time import monotonic
@@ -123,22 +123,26 @@ class Guesses:
             elif rooms[of_client] is FULL and not good:
                 raise self._refused("client", of_client, now)
             elif rooms[of_address] is WAIT or (rooms[of_client] is WAIT and not good):
-                waited = of_address if rooms[of_address] is WAIT else of_client
-                try:
-                    async with asyncio.timeout(deadline - now):
-                        await waited.changed()
-                except TimeoutError:
-                    raise self._busy() from None
+                if not await _changes(of_address if rooms[of_address] is WAIT else of_client, deadline - now):
+                    raise self._busy()
                 continue
             return _charge(of_client, of_address)
 
-    async def settle(self, charge: Charge, *, wrong: bool) -> None:
-        """End a charge that came to nothing, or was wrong: that is known to all gateways when this returns."""
+    def settle(self, charge: Charge, *, wrong: bool) -> Awaitable[object]:
+        """End a charge that came to nothing, or was wrong.
+
+        That is begun when this returns, whatever becomes of the caller; once what is returned is done, all gateways
+        know.
+        """
         if not wrong:
             self.let_go(charge)
-            return
+            return nothing()
         self._counts["wrong"] += 1
-        await asyncio.gather(*(self._note_wrong(record) for record in (charge.address, charge.client)))
+        notes = [
+            self._spawn(self._note_wrong(record), f"guesses: wrong by {record.name}")
+            for record in (charge.address, charge.client)
+        ]
+        return asyncio.shield(asyncio.gather(*notes))
 
     def let_go(self, charge: Charge) -> None:
         """End a charge that says nothing, neither of the CVC nor of who sent it."""
@@ -165,7 +169,8 @@ class Guesses:
 
     async def close(self) -> None:
         """Let what is being noted come to its end."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- the windows -------------------------------------------------------------------------------------------------
 
@@ -280,6 +285,26 @@ def _charge(client: Record, address: Record) -> Charge:
     client.begin()
     address.begin()
     return Charge(client, address)
+
+
+async def _changes(record: Record, seconds_max: float) -> bool:
+    """Whether one of those that are under way ends within the time; returns when it does."""
+    waiter = record.changed()
+    try:
+        async with asyncio.timeout(seconds_max):
+            await waiter
+    except TimeoutError:
+        return False
+    finally:
+        record.forget(waiter)
+    return True
+
+
+def nothing() -> Awaitable[None]:
+    """What is done already."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def _read_done(record: Record, _task: asyncio.Task[None]) -> None:

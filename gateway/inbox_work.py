@@ -74,12 +74,13 @@ class InboxWork:
             self.counts["tombstones"] += 1
             finished()
             return
+        sealing_key = self._vault.sealing_key  # before: should it change meanwhile, all is sealed anew
         try:
             read = self._readers[record.topic].read(record.value, record.source, self._vault)
         except InputError as error:
             line, job = record.source, Job(record, finished, problem=(error.reason, str(error)))
         else:
-            line, job = read.entity, Job(record, finished, read.command, self._vault.sealing_key)
+            line, job = read.entity, Job(record, finished, read.command, sealing_key)
         self.in_flight += 1
         waiting = self._lines.get(line)
         if waiting is not None:

@@ -116,6 +116,11 @@ class Record:
         self.waiting.append(waiter)
         return waiter
 
+    def forget(self, waiter: asyncio.Future[None]) -> None:
+        """Somebody waits no longer."""
+        if waiter in self.waiting:
+            self.waiting.remove(waiter)
+
 
 def stride(allowed: int) -> int:
     """How many one gateway may have let through that the others do not know of, if so many are allowed."""

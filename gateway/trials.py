@@ -7,6 +7,7 @@ ledger took.
 
 import asyncio
 import math
+from collections.abc import Awaitable
 from functools import partial
 from random import SystemRandom
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from gateway.access import Client
 from gateway.addresses import Addresses
 from gateway.exchange import Exchange
-from gateway.guesses import Charge, Guesses
+from gateway.guesses import Charge, Guesses, nothing
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Authorize, Inquire, Origin
 from ledger.refusals import Refusal
@@ -96,16 +97,16 @@ class Trials:
         await self.end(trial, answer)
         await unveiled(trial)
 
-    async def end(self, trial: Trial, answer: Answer | Exception) -> None:
-        """Note what came of the CVC; it is known to all gateways when this returns."""
+    def end(self, trial: Trial, answer: Answer | Exception) -> Awaitable[object]:
+        """Note what came of the CVC, whatever becomes of the caller; once that is done, all gateways know."""
         charge = trial.charge
         if charge is None:
-            return
+            return nothing()
         refused = None if isinstance(answer, Exception) else answer.refused
         if not isinstance(answer, Exception) and refused is None:
             self._guesses.right(charge, trial.client, trial.entity)
-        else:
-            await self._guesses.settle(charge, wrong=refused is not None and refused.code in WRONG)
+            return nothing()
+        return self._guesses.settle(charge, wrong=refused is not None and refused.code in WRONG)
 
     def give_up(self, trial: Trial) -> None:
         """End a trial whose outcome is not known, or that was never begun."""
@@ -114,7 +115,8 @@ class Trials:
 
     async def close(self) -> None:
         """Let what is being noted come to its end."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._guesses.close()
 
     def _is_plain(self, trial: Trial, answer: Answer) -> bool:

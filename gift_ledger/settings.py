@@ -66,7 +66,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
 
     @property
     def secrets_file(self) -> Path:
-        """The file of pepper and data keys, absolute."""
+        """The file of pepper and sealing keys, absolute."""
         return self._path(self.secrets_path, "secrets.json")
 
     @property

@@ -23,6 +23,7 @@ from ledger.identifiers import certificate_entity, order_entity
 from persistence import codec, envelope
 from persistence.log import PAGE_MAX, Log
 from persistence.reading import restored
+from persistence.secrets_file import sync_folder
 from persistence.vault import SealBrokenError
 
 FORGOTTEN: Final = "its recipient was forgotten"
@@ -167,6 +168,8 @@ class Journal:
             file.write(msgspec.json.encode(forgotten) + b"\n")
             file.flush()
             os.fsync(descriptor)
+        if not whole:
+            sync_folder(self.path.parent)  # the file is new: it has to be found again after a power cut
 
     def read(self) -> Sequence[Forgotten]:
         """All lines, oldest first; none if there is no file. A line that was cut off by a crash is passed over.

@@ -103,7 +103,7 @@ def create(target: Path) -> Secrets:
             os.link(draft, target)
         except FileExistsError as error:
             raise SecretsError(f"{target} exists already; it is never overwritten") from error
-        _sync_directory(target.parent)
+        sync_folder(target.parent)
     return made
 
 
@@ -126,7 +126,7 @@ def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
         if after != before:
             with _draft(target, after) as draft:
                 draft.replace(target)
-                _sync_directory(target.parent)
+                sync_folder(target.parent)
     finally:
         os.close(folder)
     return after
@@ -174,7 +174,8 @@ def _draft(target: Path, content: Secrets) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names of a folder's files on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

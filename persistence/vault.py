@@ -85,6 +85,7 @@ class Vault:
         self._pepper = pepper
         self._path = path
         self._seen: tuple[int, int] | None = None
+        self._failure = ""
         self._looked = time.monotonic()
         self._take(held)
         self.fingerprint = hmac.digest(pepper, b"gift-ledger: fingerprint of the pepper", "sha256").hex()[:16]
@@ -174,12 +175,15 @@ class Vault:
         seen = _signature(self._path)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             held = secrets_file.read(self._path)
         except SecretsError as error:
-            _logger.warning("the secrets are kept as they were read before: %s", error)
+            # read again at the next look: it may be readable then
+            if str(error) != self._failure:
+                self._failure = str(error)
+                _logger.warning("the secrets are kept as they were read before: %s", error)
             return
+        self._seen, self._failure = seen, ""
         if held.pepper != self._pepper:
             _logger.error("the secrets file has another pepper now; it is not taken over")
             return

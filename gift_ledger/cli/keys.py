@@ -268,9 +268,10 @@ async def _add(
     try:
         return await store.add(key, known=len(keys), replaced=old, ends_at=ends_at)
     except StorageUnavailableError as error:
+        ends = "" if old is None else f" Key {old.key_id} may have an end by now: do not leave it at that."
         raise CommandError(
             f"{error}. Whether key {key.key_id} was made is unknown. If `gift-ledger keys list` shows it, revoke it, "
-            "since nobody has it, and try again."
+            f"since nobody has it, and try again.{ends}"
         ) from error
 
 

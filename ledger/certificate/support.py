@@ -49,7 +49,11 @@ def reissue_cvc(
     if state.recipient is None:
         return refuse(state, Refusal.RECIPIENT_UNKNOWN, "The order named no phone to send the CVC to.")
     if command.cvc is None:
-        return refuse(state, Refusal.RECIPIENT_UNKNOWN, "The phone to send the CVC to was erased on request.")
+        return refuse(
+            state,
+            Refusal.RECIPIENT_UNKNOWN,
+            "The phone to send the CVC to is no longer known: it was erased, or its key is lost.",
+        )
     records, after = advance(state, now, origin, r.CvcReissued(command.cvc.digest))
     return Decision(state=after, records=records, attempts=NO_ATTEMPTS, message=command.cvc.message)
 

@@ -120,6 +120,28 @@ async def test_a_limit_says_nothing_about_a_code_and_does_not_ask_for_it(redis_u
     assert [answer.headers.keys() for answer in answers] == [answers[0].headers.keys()] * 3
 
 
+async def test_a_call_that_is_sent_again_has_its_first_outcome_at_the_limit_too(redis_url: str) -> None:
+    async with gateway(redis_url) as (here, _):
+        cvc = await here.house.issue()
+        call = guess(CODE, cvc, "storefront", "Idempotency-Key: k-1")
+        (first,) = await one_by_one(here, [call])
+        await one_by_one(here, [guess(code) for code in codes(ADDRESS_MAX)])
+
+        again, *others = await one_by_one(
+            here,
+            [
+                call,
+                guess(CODE, wrong(cvc), "storefront", "Idempotency-Key: k-1"),
+                guess(CODE, cvc, "storefront", "Idempotency-Key: k-2"),
+                guess(CODE, cvc),
+            ],
+        )
+
+    assert (first.status, again.status, again.content) == (201, 201, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert [other.code for other in others] == ["IdempotencyKeyReused", "RateLimited", "RateLimited"]
+
+
 async def test_a_till_without_a_cvc_is_never_touched(redis_url: str) -> None:
     async with gateway(redis_url) as (here, windows):
         cvc = await here.house.issue()

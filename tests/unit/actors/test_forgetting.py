@@ -116,7 +116,7 @@ async def test_a_forgotten_recipient_gets_no_message_and_no_new_cvc(
     assert await log.message_failures() == {message.message_id: forgetting.FORGOTTEN}
     assert refusal(answer) == "RecipientUnknown"
     assert answer.refused is not None
-    assert "erased on request" in answer.refused.detail
+    assert "no longer known" in answer.refused.detail
     with pytest.raises(SealBrokenError):
         await opened(log, message)
     assert (await log.history(CERTIFICATE), await log.history(ORDER)) == before

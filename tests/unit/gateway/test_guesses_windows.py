@@ -144,13 +144,35 @@ async def test_a_wrong_one_whose_call_is_cancelled_counts_all_the_same() -> None
     async with opened() as stage:
         guesses = stage.gateway()
         charge = await guesses.take(SHOP, HOME)
-        settling = asyncio.create_task(guesses.settle(charge, wrong=True))
+        settling = asyncio.ensure_future(guesses.settle(charge, wrong=True))
         await asyncio.sleep(0)
 
         settling.cancel()
         await asyncio.gather(settling, return_exceptions=True)
 
         assert await tries(guesses, 10) == 3
+
+
+async def test_a_wrong_one_counts_for_all_if_its_call_is_cancelled_in_the_turn_in_which_it_is_answered() -> None:
+    async with opened() as stage:
+        guesses = stage.gateway()
+        charge = await guesses.take(SHOP, HOME)
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+
+        async def call() -> None:
+            await answered
+            await asyncio.gather(guesses.settle(charge, wrong=True))
+
+        calling = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        answered.set_result(None)
+        loop.call_soon(calling.cancel)
+        await asyncio.gather(calling, return_exceptions=True)
+        await guesses.close()
+
+        assert calling.cancelled()
+        assert await tries(stage.gateway(), 10) == 3
 
 
 async def test_what_could_not_be_earned_is_not_missed(caplog: pytest.LogCaptureFixture) -> None:

@@ -167,6 +167,23 @@ def test_a_key_that_was_dropped_opens_nothing_in_a_running_vault(path: Path) -> 
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_file_that_others_could_read_is_taken_over_once_they_cannot(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = Vault.load(path)
+    rotated(path)
+    path.chmod(0o644)
+
+    refused = [running.sealing_key for _ in range(3)]
+    path.chmod(0o600)
+
+    assert refused == [1, 1, 1]
+    assert running.sealing_key == 2
+    assert len(caplog.messages) == 1
+    assert "run `chmod 600" in caplog.text
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_file_that_is_gone_or_another_one_changes_nothing(path: Path, tmp_path: Path) -> None:
     running = Vault.load(path)
     sealed = running.seal(b"x", SMS)
