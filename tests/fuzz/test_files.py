@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gift_ledger.settings import SettingsError
 from gift_ledger.sources import SETTINGS, load, mask, spelled
+from persistence import envelope
 from persistence.archive import ArchiveError, Manifest, extract, write_archive
 from persistence.secrets_file import SecretsError
 from persistence.vault import RECIPIENT, SMS, SealBrokenError, Vault
@@ -64,6 +65,20 @@ def test_sealed_bytes(sealed: bytes, context: str) -> None:
     def unseal(found: bytes) -> None:
         assert VAULT.unseal(found, context) == b'{"phone":"+79990000001"}'
         assert (found, context) == (SEALED, RECIPIENT)
+
+    judge(unseal, sealed, SealBrokenError)
+
+
+DATA_KEY_NAME = envelope.key_name("SO-1001", 1, "1")
+ENVELOPE, DATA_KEY = envelope.seal_new(VAULT, b'{"phone":"+79990000001"}', RECIPIENT, DATA_KEY_NAME)
+
+
+@given(broken(ENVELOPE), broken(DATA_KEY))
+def test_envelopes_and_data_keys(sealed: bytes, kept: bytes) -> None:
+    def unseal(found: bytes) -> None:
+        name = envelope.key_of(found)
+        assert envelope.unseal(VAULT, found, RECIPIENT, kept) == b'{"phone":"+79990000001"}'
+        assert (found, kept, name) == (ENVELOPE, DATA_KEY, DATA_KEY_NAME)
 
     judge(unseal, sealed, SealBrokenError)
 

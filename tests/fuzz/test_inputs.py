@@ -16,6 +16,7 @@ from gateway.inputs import InputError, read_order, read_payment
 from gateway.reconciliation import _code_of, _lost_event
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, AnyCommand, Origin, Place, RecordPayment
+from persistence.envelope import unseal
 from persistence.vault import RECIPIENT, Vault
 from tests.fuzz.breaking import DEEP, OF_JSON, broken, broken_json
 from tests.fuzz.judge import judge
@@ -65,8 +66,9 @@ def read_by(read: Read, value: bytes) -> None:
     assert found.entity.startswith("o:")
     assert isinstance(found.command, Place | RecordPayment)
     if isinstance(found.command, Place):
+        data_keys = {key.line_id: key.sealed for key in found.command.keys}
         for line in found.command.lines:
-            assert line.recipient is None or VAULT.unseal(line.recipient, RECIPIENT)
+            assert line.recipient is None or unseal(VAULT, line.recipient, RECIPIENT, data_keys[line.line_id])
 
 
 @pytest.mark.parametrize("topic", READS)
