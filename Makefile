@@ -40,7 +40,7 @@ ifeq ($(strip $(ARGS)),)
 	@if command -v mvn >/dev/null || [[ -n "$${CI:-}" ]]; then $(MAKE) --no-print-directory kafka; \
 	else echo "No mvn here: tests on a real Kafka are skipped (Debian: apt-get install maven)."; fi
 	@$(BIN)/coverage erase
-	PYTHONPATH=$(CURDIR) $(BIN)/coverage run -m pytest
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m tests
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='ledger/*' --fail-under=100
 	$(BIN)/coverage report --omit='ledger/*' --fail-under=90

@@ -1,0 +1,41 @@
+"""``make test``: all tests, in two runs at once.
+
+Those on a whole stack wait most of the time, for processes that start and for clocks; the others compute. So both take
+hardly longer together than the first ones alone. What the first run says is shown as it comes, the other's after it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COMPUTING = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
+PYTEST = (sys.executable, "-m", "coverage", "run", "-m", "pytest")
+
+
+def main() -> int:
+    """Run all tests; 0 if both runs were green."""
+    others = [f"--ignore={folder}" for folder in COMPUTING]
+    with tempfile.TemporaryFile() as said:
+        # a cache for each: both would write theirs to the same files
+        computing = subprocess.Popen(  # noqa: S603 - our own command
+            [*PYTEST, "-o", "cache_dir=.pytest_cache/computing", *COMPUTING], stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            waiting = subprocess.run([*PYTEST, *others], check=False).returncode  # noqa: S603 - our own command
+        except BaseException:
+            computing.terminate()
+            raise
+        finally:
+            ended = computing.wait()
+            said.seek(0)
+            sys.stdout.write(said.read().decode(errors="replace"))
+            sys.stdout.flush()
+    return waiting or ended
+
+
+if __name__ == "__main__":
+    missing = [folder for folder in COMPUTING if not Path(folder).is_dir()]
+    sys.exit(f"no such folder of tests: {', '.join(missing)}" if missing else main())
