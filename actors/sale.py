@@ -201,11 +201,16 @@ class Sale:
     ) -> Answer:
         """The last step, which stores the outcome: ``answer``, or the reservation as the step leaves it.
 
-        If the key has an outcome by now, that is given instead.
+        If the key has an outcome by now, that is given instead. There is none if the order has taken the code back
+        since it was asked: the sale stays open under its key, and whoever asks again is told what the order says now.
         """
 
         def shape(own: Answer) -> Answer:
-            return answer if answer is not None else replace(own, created=created)
+            if answer is not None:
+                return answer
+            if isinstance(command, Activate) and own.refused is not None:
+                return Answer(version=own.version)
+            return replace(own, created=created)
 
         settled = await self._shard.step(self._entity, command, self._origin, Keyed.SETTLES, shape)
         if settled.refused is None and not settled.body:

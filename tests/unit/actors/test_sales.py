@@ -10,12 +10,11 @@ import pytest
 from actors import sale
 from actors.errors import OutcomeUnknownError, OverloadedError
 from actors.settings import ActorSettings
-from ledger.commands import SYSTEM, Look, Place, Release, Reserve, Sell
+from ledger.commands import SYSTEM, Look, Place, Sell
 from persistence.errors import StorageRefusedError
 from tests.unit.actors.logs import Gate, UnreliableLog, fine, raising
 from tests.unit.actors.stage import (
     CERTIFICATE,
-    LOST,
     ORDER,
     SELL,
     Stage,
@@ -205,119 +204,6 @@ async def test_the_same_sale_twice_at_once_has_one_outcome_though_the_plan_comes
     assert body(second)["plannedDenomination"] is None
     assert [answer.body for answer in answers] == [second.body] * 2
     assert body(await ask(shard, CERTIFICATE, Look(), SYSTEM))["denomination"] == 150_000
-
-
-@pytest.mark.parametrize("step", [0, 1, 2, 3])
-@pytest.mark.parametrize("paid_before", [False, True])
-@pytest.mark.parametrize("lost", ["append", "reply"])
-async def test_a_sale_that_was_cut_off_anywhere_is_finished_by_the_retry(
-    stage: Stage, shard: Shard, log: UnreliableLog, step: int, lost: str, *, paid_before: bool
-) -> None:
-    await stage.ledger.ask(ORDER, placed("1"), SYSTEM)
-    if paid_before:
-        await stage.ledger.ask(ORDER, paid("1"), SYSTEM)
-
-    (log.before_append if lost == "append" else log.after_append).extend([fine] * step)
-    log.lose_an_append() if lost == "append" else log.lose_a_reply()
-
-    try:
-        first = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    except OutcomeUnknownError:
-        first = None
-    log.before_append.clear()
-    log.after_append.clear()
-    answer = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    await quiet(*stage.shards)
-
-    assert answer.created
-    assert body(answer)["status"] == ("Active" if paid_before else "Reserved")
-    assert first is None or first.body == answer.body
-    assert await types(log) == ["reserved", "joined"] + ["activated"] * paid_before
-    assert (await types(log, ORDER)).count("line_allocated") == 1
-    third = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    assert (third.body, third.replayed) == (answer.body, True)
-
-
-async def test_a_sale_that_was_cut_off_is_finished_without_a_retry(
-    stage: Stage, shard: Shard, log: UnreliableLog
-) -> None:
-    await stage.ledger.ask(ORDER, placed("1"), SYSTEM)
-    await stage.ledger.ask(ORDER, paid("1"), SYSTEM)
-    stage.ledger.asked.clear()
-
-    stage.ledger.trouble.extend([fine, raising(LOST)])  # the probe goes through, the allocation does not
-    with pytest.raises(OutcomeUnknownError):
-        await ask(shard, CERTIFICATE, SELL)
-    await quiet(*stage.shards)
-
-    assert await types(log) == ["reserved", "joined", "activated"]
-    assert statuses(await stage.ledger.ask(ORDER, Look(), SYSTEM)) == ["Activated"]
-
-
-async def test_a_retry_after_the_order_was_cancelled_meanwhile_says_so_for_good(
-    stage: Stage, shard: Shard, log: UnreliableLog
-) -> None:
-    stage.ledger.trouble.extend([fine, raising(LOST), raising(LOST)])
-    with pytest.raises(OutcomeUnknownError):
-        await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    await quiet(*stage.shards)
-    await stage.ledger.ask(ORDER, placed("1", cancelled=True), SYSTEM)
-
-    answer = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    again = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-
-    assert [refusal(answer), refusal(again)] == ["OrderCancelled"] * 2
-    assert again.replayed
-
-
-async def test_an_order_that_is_overloaded_in_the_middle_is_an_unknown_outcome(stage: Stage, shard: Shard) -> None:
-    stage.ledger.trouble.extend([fine, raising(OverloadedError("too much"))])
-
-    with pytest.raises(OutcomeUnknownError, match="reserved"):
-        await ask(shard, CERTIFICATE, SELL)
-
-
-async def test_an_order_that_is_overloaded_at_first_means_that_nothing_happened(
-    stage: Stage, shard: Shard, log: UnreliableLog
-) -> None:
-    stage.ledger.trouble.append(raising(OverloadedError("too much")))
-
-    with pytest.raises(OverloadedError):
-        await ask(shard, CERTIFICATE, SELL)
-
-    assert await types(log) == []
-
-
-async def test_a_reservation_that_ends_while_it_is_made_is_an_unknown_outcome(
-    stage: Stage, shard: Shard, log: UnreliableLog
-) -> None:
-    """Between two steps the order lost the line and took the code back; whoever asks again gets the true answer."""
-
-    async def released() -> None:
-        await shard.ask(CERTIFICATE, Release("SO-1", "1", "line not in the order"), SYSTEM)
-
-    stage.ledger.trouble.extend([fine, released])
-
-    with pytest.raises(OutcomeUnknownError, match="ask again"):
-        await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-
-    assert await types(log) == ["reserved", "released"]
-    again = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    assert body(again)["status"] == "Reserved"
-
-
-async def test_a_retry_whose_code_went_to_somebody_else_says_so(stage: Stage, shard: Shard, log: UnreliableLog) -> None:
-    stage.ledger.trouble.extend([fine, raising(LOST), raising(LOST)])
-    with pytest.raises(OutcomeUnknownError):
-        await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-    await quiet(*stage.shards)
-    await shard.ask(CERTIFICATE, Release("SO-1", "1", "by an operator"), SYSTEM)
-    await shard.ask(CERTIFICATE, Reserve("SO-2", "1"), SYSTEM)
-
-    answer = await ask(shard, CERTIFICATE, SELL, keyed("k1"))
-
-    assert refusal(answer) == "CodeAlreadySold"
-    assert refusal(await ask(shard, CERTIFICATE, SELL, keyed("k1"))) == "CodeAlreadySold"
 
 
 async def test_a_sale_ends_when_its_caller_gives_up_and_frees_its_place(stage: Stage, log: UnreliableLog) -> None:
