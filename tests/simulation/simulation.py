@@ -201,6 +201,8 @@ class Simulation:
         """End all tasks, those of the dead as well, so that none is found unfinished later."""
         self.loop.ending = True
         self.trace.closed = True
+        for server in (self.store.server, self.broker.server):
+            server.stop()  # what is written from here on is no part of the account: nobody could publish it any more
         for machine in self.cluster.machines:
             machine.unwind()
         for _ in range(SWEEPS_MAX):
