@@ -338,7 +338,7 @@ def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer
             return Answer(body=views.encode(views.certificate(state)), version=state.version)
         case c.Tick():
             body = b""
-        case c.Report() if command.order_id != state.order_id:
+        case c.Report() if not state.sold_to(command.order_id, command.line_id):
             body = b""
         case _:
             body = views.encode(views.reservation(state))

@@ -132,6 +132,19 @@ async def test_a_reservation_that_ends_while_it_is_made_is_an_unknown_outcome(
     assert body(again)["status"] == "Reserved"
 
 
+async def test_a_sale_whose_code_went_to_another_line_of_the_order_meanwhile_is_not_told_that_line(
+    stage: Stage, shard: Shard, log: UnreliableLog
+) -> None:
+    async def moved() -> None:
+        await shard.ask(CERTIFICATE, Release("SO-1", "1", "by an operator"), SYSTEM)
+        await shard.ask(CERTIFICATE, Reserve("SO-1", "2"), SYSTEM)
+
+    stage.ledger.trouble.extend([fine, moved])
+
+    with pytest.raises(OutcomeUnknownError, match="ask again"):
+        await ask(shard, CERTIFICATE, SELL, keyed("k1"))
+
+
 async def test_a_paid_line_that_is_cancelled_just_before_its_activation_is_an_unknown_outcome_until_asked_again(
     stage: Stage, shard: Shard, log: UnreliableLog
 ) -> None:
