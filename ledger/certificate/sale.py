@@ -40,7 +40,7 @@ def join(
     state: Certificate, command: Join, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """Take over the plan of the line; it may change until the activation."""
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return _not_this_line(state)
     planned = (command.planned, command.currency)
     if state.status is not Status.RESERVED or (state.joined and planned == (state.denomination, state.currency)):
@@ -53,7 +53,7 @@ def release(
     state: Certificate, command: Release, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """Give a reserved code back. One that is active already stays; one that is not this line's is not touched."""
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return Decision(state=state)
     if state.status is not Status.RESERVED:
         return refuse(state, Refusal.CODE_ALREADY_SOLD, "The certificate was activated already.")
@@ -68,7 +68,7 @@ def activate(
 
     The seller stands in the record as its client, so that a sale can be undone by whoever made it.
     """
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return _not_this_line(state)
     if state.status is not Status.RESERVED:
         return Decision(state=state)
@@ -104,7 +104,7 @@ def report(
     A code that has joined its line leaves it only by the order's word; a refusal that was overtaken by it changes
     nothing.
     """
-    if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id):
+    if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id, command.reservation):
         return Decision(state=state)
     body: r.AnyBody | None = None
     if command.errand == "allocate" and not state.joined:

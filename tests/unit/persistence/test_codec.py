@@ -193,11 +193,12 @@ def test_a_state_that_holds_what_a_snapshot_cannot_is_a_defect() -> None:
         b"9",
         b"9|",
         b"9|" + LINK,
-        b"x" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[1:],
-        b"8" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[1:],
-        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[:-1],
-        b"9|" + LINK + b"\x00" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[19:],
-        bytes.fromhex(golden.ORDER_SNAPSHOT_1),
+        b"x" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[1:],
+        b"8" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[1:],
+        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[:-1],
+        b"9|" + LINK + b"\x00" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[19:],
+        bytes.fromhex(golden.ORDER_SNAPSHOT_2),
+        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1),
     ],
 )
 def test_a_snapshot_that_cannot_be_trusted_is_not_read(stored: bytes) -> None:
