@@ -22,6 +22,7 @@ from gift_ledger.cli.context import (
     finish,
     now_ms,
     of,
+    plain,
     row,
     screen,
     table,
@@ -171,7 +172,7 @@ class _Shown:
             if self._as_json:
                 typer.echo(_encoder.encode(line).decode())
             elif isinstance(line, DamageLine):
-                screen(stderr=True).print(f"{line.where}: {line.problem}", markup=False, soft_wrap=True)
+                screen(stderr=True).print(plain(f"{line.where}: {line.problem}"), soft_wrap=True)
             else:
                 self._wait(line)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
 
@@ -23,17 +24,25 @@ from tests.unit.cli.stage import CODE, NOON, ORDER, World
 AUDITED = "GC-AUDITED-01"
 HOUR_MS = 3_600_000
 OLD = Origin("till-9", "POS")
-"""As earlier versions wrote it."""
+"""Whose records stand there as an earlier version wrote them."""
+FIELDS_BEFORE = 11
 FIRST = Origin("till-9", "POS", key_id="k_1", address=ip_address("192.0.2.7").packed)
 SECOND = Origin("till-9", "POS", key_id="k_2", address=ip_address("2001:db8::7").packed)
 SUPPORT = Origin("desk", key_id="k_3", address=ip_address("192.0.2.8").packed)
+
+
+def as_earlier(position: codec.Position, record: r.Record) -> tuple[bytes, codec.Position]:
+    """A record in the bytes of a version that kept neither key nor address."""
+    body = msgspec.msgpack.encode(msgspec.msgpack.decode(msgspec.msgpack.encode(record))[:FIELDS_BEFORE])
+    link = blake2b(position.link + body, digest_size=codec.LINK_BYTES).digest()
+    return link + body, codec.Position(record.version, link)
 
 
 async def act_of(log: Log, *steps: tuple[Origin, int, r.AnyBody]) -> None:
     state, position, stored = Certificate(code=AUDITED), codec.START, []
     for origin, at, body in steps:
         (record,), state = certificate.advance(state, at, origin, body)
-        encoded, position = codec.encode(position, record)
+        encoded, position = codec.encode(position, record) if origin is not OLD else as_earlier(position, record)
         stored.append(encoded)
     assert await log.append(Batch((Change(certificate_entity(AUDITED), 0, tuple(stored)),))) is None
 
