@@ -52,7 +52,9 @@ def audit(  # noqa: PLR0913 - all that can be asked for
         str | None, typer.Option("--from", metavar="ADDRESS", help="What came from this address or network.")
     ] = None,
     code: Annotated[str | None, typer.Option(metavar="CODE", help="Only this certificate: one look-up.")] = None,
-    order: Annotated[str | None, typer.Option(metavar="ID", help="Only this order: one look-up.")] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this order: one look-up, and acts on it.")
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="From then on: 2026-11-28, 2026-11-28T07:00Z, or 7d for a week ago."),
