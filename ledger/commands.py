@@ -23,6 +23,10 @@ class Origin(Struct, frozen=True, array_like=True):
     """A block does not keep this caller from voiding (support)."""
     key: bytes = b""
     fingerprint: bytes = b""
+    key_id: str = ""
+    """Of the API key that was shown; it goes into the records, and nothing is decided by it."""
+    address: bytes = b""
+    """Where the call came from, packed (:meth:`gateway.addresses.Addresses.source`); as ``key_id``."""
 
 
 SYSTEM = Origin(client="ledger")

@@ -26,6 +26,9 @@ LOG: Final = (
     Bound("persistence.keys.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
     Bound("persistence.keys.ANSWER_SECONDS_MAX", "keys are read again; at last 503 `StorageUnavailable`"),
     Bound("persistence.codes.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
+    Bound("persistence.acts.FACT_CHARACTERS_MAX", "the rest is cut off"),
+    Bound("persistence.acts.TRIES_MAX", "the command fails, and nothing was done", unit="tries"),
+    Bound("persistence.acts.CONNECTIONS_MAX", "calls wait for a free one", unit="connections"),
     Bound("persistence.codes.CODES_AT_ONCE", "the others follow with the next call", unit="codes"),
     Bound("persistence.log.PAGE_MAX", "the rest comes with the next call", unit="entries"),
     Bound("persistence.log.FAILURES_MAX", "the oldest is forgotten", "gift_ledger_sms_given_up_total", "messages"),
@@ -107,5 +110,6 @@ RECOVERY: Final = (
     Bound("persistence.redis_files.POLL_SECONDS", "a pause"),
     Bound("gift_ledger.cli.rotation.PASSES_MAX", "`keys rotate-data --drop-old` says what is left", unit="passes"),
     Bound("gift_ledger.cli.personal.REWRITE_SECONDS_MAX", "`forget` says that the file is not rewritten yet"),
+    Bound("gift_ledger.cli.auditing.ROWS_AT_ONCE", "a table is printed, and the next one begins", unit="rows"),
     Bound("gift_ledger.cli.reconciling.SHOWN_MAX", "`--json` has the others", unit="rows"),
 )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.reconciliation import ReconciliationReport
     from gift_ledger.recovery.copy import Copy
     from gift_ledger.recovery.restore import Restored
+    from persistence.acts import ActStore
     from persistence.archive import Manifest
     from persistence.codes import CodeStore
     from persistence.keys import KeyStore
@@ -91,6 +92,13 @@ async def open_codes(settings: StorageSettings) -> CodeStore:
     log = await open_log(settings)
     await log.close()
     return RedisCodeStore.at(settings)
+
+
+async def open_acts(settings: StorageSettings) -> ActStore:
+    """The administrative acts in Redis."""
+    from persistence.acts import RedisActStore
+
+    return RedisActStore.at(settings.redis_url, settings.prefix, settings.timeout_seconds)
 
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
@@ -230,6 +238,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
     codes: Callable[[StorageSettings], Awaitable[CodeStore]] = open_codes
+    acts: Callable[[StorageSettings], Awaitable[ActStore]] = open_acts
     verify: Callable[..., Awaitable[VerificationReport]] = verify
     copy: Callable[[Path, Path | None], AbstractAsyncContextManager[Copy]] = copy
     reconcile: Callable[..., Awaitable[ReconciliationReport]] = reconciliation

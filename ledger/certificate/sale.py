@@ -6,6 +6,8 @@ the certificate's own state says what is still to be done (:func:`ledger.certifi
 Order of precedence of the refusals: ``CodeAlreadySold``, ``CodeNotForSale``, and then those of the order.
 """
 
+from msgspec.structs import replace
+
 from ledger import records as r
 from ledger.attempts import Attempts
 from ledger.certificate.state import Certificate, advance
@@ -66,7 +68,8 @@ def activate(
 ) -> Decision[Certificate]:
     """Issue the planned value, once.
 
-    The seller stands in the record as its client, so that a sale can be undone by whoever made it.
+    The seller stands in the record as its client, so that a sale can be undone by whoever made it. Key and address are
+    those of whoever brought it about.
     """
     if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return _not_this_line(state)
@@ -75,7 +78,7 @@ def activate(
     if command.cvc is None:
         message = "an activation needs a CVC; the shard that owns the certificate makes it"
         raise ValueError(message)
-    seller = Origin(state.seller or origin.client, state.channel, key=origin.key, fingerprint=origin.fingerprint)
+    seller = replace(origin, client=state.seller or origin.client, channel=state.channel)
     body = r.Activated(
         order_id=command.order_id,
         line_id=command.line_id,

@@ -141,6 +141,8 @@ def advance(state: Certificate, now: int, origin: Origin, *bodies: r.AnyBody) ->
                 balance=state.balance,
                 held=state.held,
                 body=body,
+                key_id=origin.key_id,
+                address=origin.address,
             )
         )
     return tuple(made), state

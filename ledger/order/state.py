@@ -161,6 +161,8 @@ def advance(state: Order, now: int, origin: Origin, *bodies: r.AnyBody) -> tuple
             balance=0,
             held=0,
             body=body,
+            key_id=origin.key_id,
+            address=origin.address,
         )
         made.append(record)
         state = evolve(state, record)

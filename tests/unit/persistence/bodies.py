@@ -3,6 +3,7 @@
 from typing import Final
 
 from immutables import Map
+from msgspec.structs import replace
 
 from ledger import records as r
 from ledger.certificate import Capture, Certificate, Closed, ClosedHold, Hold
@@ -54,6 +55,8 @@ RECORD: Final = Record(
     held=50_000,
     body=BODIES["held"],
 )
+AUDITED: Final = replace(RECORD, key_id="k_3f9ac2d1", address=bytes([192, 0, 2, 7]))
+"""As :data:`RECORD`, with what came to it later."""
 PUBLICATION: Final = Publication(
     "GiftCertificateState", "GC-7K2M-9QXA", "es_7_abc", 1_795_500_000_123, b'{"version":7}'
 )
