@@ -246,5 +246,5 @@ class Doors(Struct, frozen=True, kw_only=True):
     ready: Callable[[str, str], Awaitable[Readiness]] = readiness
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
-    topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics
+    topics: Callable[[BridgeSettings], Awaitable[dict[str, int]]] = kafka_topics
     bench: Callable[[Look], Awaitable[Load]] = bench
