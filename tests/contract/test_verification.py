@@ -11,14 +11,17 @@ from persistence.log import Log, partition_of
 from persistence.redis_client import Client, Word
 from persistence.redis_keys import Keys
 from persistence.verification import Progress, VerificationReport, verify
-from tests.contract.conftest import PARTITIONS, SERVERS, Storage, client_of
+from tests.contract.conftest import PARTITIONS, SERVERS, Storage, connects_to
 from tests.contract.histories import NOON, PRICE, Writer, acknowledge_all
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
+from tests.real.secured_redis import OPERATOR_USER
 
 ONE, TWO, HELD = "GC-00000001", "GC-00000002", "GC-00000003"
 ORDER, OPEN = "SO-1", "SO-2"
 KEYS: Final = Keys("gl", PARTITIONS)
+REDIS_USER: Final = OPERATOR_USER
+"""Whole ledgers are read by commands, not by the service."""
 RECORDS: Final = 54
 
 
@@ -82,7 +85,8 @@ async def storage(
     request: pytest.FixtureRequest, start_shared: Callable[[ServerKind], RealServer]
 ) -> AsyncIterator[Storage]:
     async with AsyncExitStack() as stack:
-        yield Storage(request.param, client_of(request.param, start_shared), stack)
+        made = connects_to(request.param, start_shared, REDIS_USER)
+        yield Storage(request.param, made.client, stack, made.hand)
 
 
 @pytest.fixture
