@@ -14,7 +14,7 @@ from persistence.redis_log import RedisLog
 from tests.contract.fake_redis import fake_redis
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
-from tests.real.secured_redis import ADMIN, PASSWORD, SERVICE_USER, SecuredServer
+from tests.real.secured_redis import ADMIN, OPERATOR_USER, PASSWORD, SERVICE_USER, SecuredServer
 
 NOON: Final = 1_795_521_600_000
 """Milliseconds; 2026-11-24T12:00:00Z."""
@@ -108,8 +108,8 @@ def connects_to(kind: str, start_shared: Callable[[ServerKind], RealServer], use
 
 
 def user_of(request: pytest.FixtureRequest) -> str:
-    """As whom the tests of a module run the product, where a server knows users: ``REDIS_USER``, or the service."""
-    return str(getattr(request.module, "REDIS_USER", SERVICE_USER))
+    """As whom a test runs the product, where a server knows users."""
+    return SERVICE_USER if request.node.get_closest_marker("operator") is None else OPERATOR_USER
 
 
 @pytest.fixture(params=SERVERS)

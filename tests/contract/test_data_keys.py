@@ -11,9 +11,8 @@ from persistence.redis_client import Client
 from persistence.redis_keys import Keys
 from persistence.redis_log import RedisLog
 from tests.contract.conftest import NOON, PARTITIONS
-from tests.real.secured_redis import OPERATOR_USER
 
-REDIS_USER = OPERATOR_USER
+pytestmark = pytest.mark.operator
 ORDER, OTHER = "o:SO-1", "o:w:strange/1:d:x"
 """Orders; an id may hold whatever is visible, what keys are made of too."""
 KEYS = Keys("gl", PARTITIONS)
