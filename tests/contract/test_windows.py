@@ -46,8 +46,9 @@ async def stage(
     else:
         client = connects_to(request.param, start_shared).hand()
         server = start_shared(request.param)
-        secured = isinstance(server, SecuredServer)
-        url, pool = server.address(password=PASSWORD) if secured else server.url, lambda: None
+        url, pool = server.url, lambda: None
+        if isinstance(server, SecuredServer):
+            url = server.address(password=PASSWORD)
 
     def windows(seconds: int) -> Windows:
         opened.append(RedisWindows(url, "gl", seconds, KEPT_MAX, timeout_seconds=WAIT_SECONDS, pool=pool()))

@@ -6,18 +6,19 @@ import inspect
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis.asyncio
 from redis.exceptions import NoPermissionError, ResponseError
 
+from gift_ledger.cli.production_probes import DANGEROUS, redis_facts
 from gift_ledger.recovery.backup import backup
 from gift_ledger.recovery.restore import restore
 from gift_ledger.settings import Settings
 from persistence import redis_address, redis_rights
 from persistence.errors import StorageRefusedError, StorageUnavailableError
 from persistence.keys import ClientKey, RedisKeyStore, hash_key
+from persistence.redis_client import Client, connect
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
 from persistence.vault import Vault
@@ -26,7 +27,8 @@ from persistence.windows import RedisWindows
 from tests.contract.histories import NOON, Writer
 from tests.real.certificates import Issuer
 from tests.real.fixtures import binary_of
-from tests.real.secured_redis import OPERATOR_USER, PASSWORD, SERVICE_USER, SecuredServer
+from tests.real.redis import RealServer
+from tests.real.secured_redis import ADMIN, OPERATOR_USER, PASSWORD, SERVICE_USER, SecuredServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 PARTITIONS = 8
+WAIT_SECONDS = 60.0
 KEY = ClientKey(key_id="k1", key_hash=hash_key("glk_one"), client="till-1", role="pos", channel="POS", created_at=1)
 FORBIDDEN = [
     ("FLUSHALL",),
@@ -85,24 +88,28 @@ def tls_server(start_shared: Callable[[ServerKind], SecuredServer]) -> SecuredSe
     return shared
 
 
-async def client_of(server: SecuredServer, user: str) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(server.address(user, PASSWORD))
+def client_of(server: SecuredServer, user: str) -> Client:
+    return connect(server.address(user, PASSWORD), connections_max=1, timeout_seconds=WAIT_SECONDS)
 
 
 @pytest.fixture
-async def service(server: SecuredServer) -> AsyncIterator[redis.asyncio.Redis]:
-    async with await client_of(server, SERVICE_USER) as client:
-        yield client
+async def service(server: SecuredServer) -> AsyncIterator[Client]:
+    client = client_of(server, SERVICE_USER)
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture
-async def operator(server: SecuredServer) -> AsyncIterator[redis.asyncio.Redis]:
-    async with await client_of(server, OPERATOR_USER) as client:
-        yield client
+async def operator(server: SecuredServer) -> AsyncIterator[Client]:
+    client = client_of(server, OPERATOR_USER)
+    yield client
+    await client.aclose()
 
 
 def settings_of(server: SecuredServer, folder: Path, user: str = SERVICE_USER) -> Settings:
-    files_of_tls = {f"redis_{name[6:].lower()}": path for name, path in server.settings.items() if "TLS" in name}
+    files_of_tls: dict[str, Any] = {
+        f"redis_{name[6:].lower()}": path for name, path in server.settings.items() if "TLS" in name
+    }
     return Settings(
         redis_url=server.address(user),
         redis_password=PASSWORD,
@@ -118,7 +125,7 @@ async def opened(settings: StorageSettings) -> None:
 
 @pytest.mark.parametrize("words", FORBIDDEN, ids=" ".join)
 async def test_neither_service_nor_operator_may_do_what_the_ledger_never_does(
-    service: redis.asyncio.Redis, operator: redis.asyncio.Redis, words: tuple[str, ...]
+    service: Client, operator: Client, words: tuple[str, ...]
 ) -> None:
     for client in (service, operator):
         with pytest.raises(NoPermissionError):
@@ -126,14 +133,14 @@ async def test_neither_service_nor_operator_may_do_what_the_ledger_never_does(
 
 
 @pytest.mark.parametrize("script", IN_SCRIPTS)
-async def test_nor_in_a_script(service: redis.asyncio.Redis, operator: redis.asyncio.Redis, script: str) -> None:
+async def test_nor_in_a_script(service: Client, operator: Client, script: str) -> None:
     for client in (service, operator):
         with pytest.raises(ResponseError, match=r"can't (access|run)|[Nn]o permissions"):
             await client.execute_command("EVAL", script, 0)
 
 
 @pytest.mark.parametrize("words", OF_OPERATORS, ids=" ".join)
-async def test_what_operators_need_is_not_for_the_service(service: redis.asyncio.Redis, words: tuple[str, ...]) -> None:
+async def test_what_operators_need_is_not_for_the_service(service: Client, words: tuple[str, ...]) -> None:
     with pytest.raises(NoPermissionError):
         await service.execute_command(*words)
 
@@ -243,3 +250,24 @@ def test_every_command_that_is_allowed_is_used() -> None:
         if not re.search(rf"""["' ]{command.replace("|", " ")}\b""", said, re.IGNORECASE)
     }
     assert unused == set()
+
+
+async def test_what_is_open_is_seen_without_any_right_for_it(server: SecuredServer) -> None:
+    secured = await redis_facts(StorageSettings(redis_url=server.address(password=PASSWORD)))
+    assert (secured.open_to_all, secured.allowed, secured.reads_others, secured.unsafe) == (False, (), False, ())
+    assert secured.settings == {"protected-mode": "yes", "maxmemory-policy": "noeviction"}
+
+    admin = await redis_facts(StorageSettings(redis_url=server.address(ADMIN, PASSWORD)))
+    assert (admin.open_to_all, admin.allowed, admin.reads_others) == (False, tuple(DANGEROUS), True)
+
+
+async def test_a_redis_that_lets_anybody_in_is_seen_and_stays_as_it_was(redis_server: RealServer) -> None:
+    before = redis_server.ask("ACL", "LIST")
+    redis_server.ask("SET", "other:key", "value")
+
+    facts = await redis_facts(StorageSettings(redis_url=redis_server.url))
+
+    assert (facts.open_to_all, facts.allowed, facts.reads_others) == (True, tuple(DANGEROUS), True)
+    assert redis_server.running
+    assert redis_server.ask("GET", "other:key") == b"value"
+    assert redis_server.ask("ACL", "LIST") == before
