@@ -90,7 +90,7 @@ async def settings(broker: SecuredKafka, kafka_prefix: str) -> BridgeSettings:
     async with asyncio.timeout(WAIT_SECONDS):
         for user in (USER, OPERATOR):  # the broker hears of rights a little after the controller
             theirs = by(settings, broker.security(user))
-            while not set(settings_topics(settings)) <= set(await kafka_topics(theirs)):
+            while not set(settings_topics(settings)) <= set(await kafka_topics(theirs)):  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
     return settings
 
