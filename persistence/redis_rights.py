@@ -17,7 +17,7 @@ SERVICE: Final = (
 )
 """Of gateways, shards and bridge, and of the commands that look at single things."""
 OPERATOR: Final = (
-    # verify, keys rotate-data, restore: the names of all keys on the server, whosever they are
+    # verify, reconcile, keys rotate-data, codes check, restore: the names of all keys on the server, whosever they are
     "scan",
     # backup: all data of the server, whosever they are
     *("client|info", "replconf", "sync"),

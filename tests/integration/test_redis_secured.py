@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from importlib.resources import files
@@ -221,6 +222,9 @@ async def test_nobody_gets_in_without_a_certificate_of_his_own_where_one_is_aske
 
     with pytest.raises(StorageUnavailableError):
         await opened(StorageSettings(redis_url=url))
+    # once it has answered somebody else, its end of the connection that it refused has come, and ours can close
+    for _ in range(3):
+        await asyncio.to_thread(tls_server.ask, "PING")
 
 
 async def test_a_file_of_tls_that_is_not_there_is_named(tls_server: SecuredServer) -> None:
