@@ -55,6 +55,6 @@ def _words(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return f"Kafka's certificate is not to be trusted: {error.verify_message}"
         case ssl.SSLError():
-            return f"Kafka does not speak TLS with us: {error.reason or error}"
+            return "Kafka does not speak TLS with us"
         case _:
             return ""
