@@ -80,6 +80,14 @@ def server(request: pytest.FixtureRequest, start_shared: Callable[[ServerKind], 
     return shared
 
 
+@pytest.fixture(autouse=True)
+async def what_was_refused_is_closed() -> AsyncIterator[None]:
+    """A connection whose handshake failed is closed a few turns of the loop later: let them come before it ends."""
+    yield
+    for _ in range(5):
+        await asyncio.to_thread(int)
+
+
 @pytest.fixture
 def tls_server(start_shared: Callable[[ServerKind], SecuredServer]) -> SecuredServer:
     """The one that has TLS."""
