@@ -31,6 +31,7 @@ from gift_ledger.cli.probes import (
     readiness,
     redis_time_ms,
 )
+from gift_ledger.cli.production_probes import RedisFacts, TopicFacts, redis_facts, topic_facts
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
 from ledger.policy import Policy
@@ -255,5 +256,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     ready: Callable[[str, str], Awaitable[Readiness]] = readiness
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
-    topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics
+    topics: Callable[[BridgeSettings], Awaitable[dict[str, int]]] = kafka_topics
+    redis_facts: Callable[[StorageSettings], Awaitable[RedisFacts]] = redis_facts
+    topic_facts: Callable[[BridgeSettings], Awaitable[dict[str, TopicFacts]]] = topic_facts
     bench: Callable[[Look], Awaitable[Load]] = bench

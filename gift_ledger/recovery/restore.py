@@ -167,7 +167,7 @@ async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
 async def _target(settings: Settings) -> AsyncIterator[str]:
     """Where the ledger goes: its server, or the embedded one, which nobody else runs meanwhile."""
     if settings.redis_url is not None:
-        yield settings.redis_url
+        yield settings.storage().redis_url
         return
     async with (
         locked(settings.data_path) as lock,
