@@ -181,15 +181,12 @@ async def test_who_shows_no_token_is_not_waited_for(
     actor: ScriptedActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = await listening(actor, tmp_path, "tcp")
-    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.01)
-    host, port = address.removeprefix("tcp:").rsplit(":", 1)
-    # not by our own way to connect, which has that little time too, and on a busy machine is given up itself
-    reader, writer = await asyncio.open_connection(host, int(port))
+    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.01)  # of our own way to connect, too: so it is not taken
+    reader, writer = await asyncio.open_connection(*address.removeprefix("tcp:").rsplit(":", 1))
 
     assert await reader.read() == b""
-
-    writer.close()
     assert actor.taken == []
+    writer.close()
 
 
 async def test_who_has_shown_the_token_may_be_silent(
