@@ -12,7 +12,7 @@ from persistence.codec import LINK_BYTES, START, Position
 from persistence.errors import DamagedLogError
 from persistence.memory_acts import MemoryActStore
 from persistence.redis_client import Client
-from tests.contract.conftest import NOON, SERVERS, client_of
+from tests.contract.conftest import NOON, SERVERS, connects_to
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
 
@@ -26,7 +26,7 @@ async def store(
     if request.param == "memory":
         yield MemoryActStore()
         return
-    client = client_of(request.param, start_shared)()
+    client = connects_to(request.param, start_shared).client()
     yield RedisActStore(client)
     await client.aclose()
 
@@ -111,7 +111,7 @@ async def test_it_closes_twice(store: ActStore) -> None:
 async def client(
     request: pytest.FixtureRequest, start_shared: Callable[[ServerKind], RealServer]
 ) -> AsyncIterator[Client]:
-    client = client_of(request.param, start_shared)()
+    client = connects_to(request.param, start_shared).hand()
     await note(RedisActStore(client), 5)
     yield client
     await client.aclose()
