@@ -14,7 +14,16 @@ import tempfile
 from pathlib import Path
 
 FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
-ON_FEW_SERVERS = ("test_http*.py", "test_backup.py", "test_redis*.py", "test_keys_on_two_gateways.py")
+ON_FEW_SERVERS = (
+    "test_http*.py",
+    "test_backup.py",
+    "test_redis*.py",
+    "test_keys_on_two_gateways.py",
+    "test_audit.py",
+    "test_import_codes.py",
+    "test_restored_acts.py",
+    "test_verify*.py",
+)
 COMPUTING = (*FOLDERS, *(str(path) for one in ON_FEW_SERVERS for path in sorted(Path("tests/integration").glob(one))))
 GIVING_WAY = ("nice", "-n", "5")
 """A quarter of a processor is left to those that compute, however much the others want."""
