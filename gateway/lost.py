@@ -25,12 +25,13 @@ class LostEvent(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class LostSale(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The order line that a certificate is on, as was published last. Amounts are minor units."""
+    """The order line that a certificate is on, and what it was, as was published last. Amounts are minor units."""
 
     order_id: str
     order_line_id: str
     activated: bool
     """Whether its value was issued; if not, it was reserved, and what it is worth stands in its order."""
+    status: str | None = None
     denomination: int | None = None
     currency: str | None = None
     balance: int | None = None
@@ -46,51 +47,58 @@ class LostCertificate(Struct, frozen=True, kw_only=True, rename="camel"):
     released: bool = False
     """The code was given back: it is on no line."""
     sale: LostSale | None = None
-    """``None``: it was given back, or its last event cannot be read."""
+    """``None``: it was given back, or none of its events can be read."""
 
 
 class Beyond:
-    """What the topics have of one certificate behind the end of its log. The two newest events are kept whole."""
+    """What the topics have of one certificate behind the end of its log: of each topic the newest event."""
 
-    __slots__ = ("code", "move", "state")
+    __slots__ = ("_move", "_state", "_unreadable", "code")
 
     def __init__(self, code: str) -> None:
         self.code = code
-        self.state: tuple[int, bytes] = (0, b"")
-        self.move: tuple[int, bytes] = (0, b"")
+        self._state: tuple[int, _Told | None] = (0, None)
+        """``None``: a tombstone, or nothing yet."""
+        self._move: tuple[int, _Told | None] = (0, None)
+        self._unreadable = 0
 
     def saw(self, kind: str, version: int, value: bytes) -> None:
         """A topic has this, perhaps once more, perhaps late."""
-        if kind == STATE_EVENT:
-            self.state = max(self.state, (version, value))
-        else:
-            self.move = max(self.move, (version, value))
+        told = _decoded(value)
+        if value and told is None:
+            self._unreadable = max(self._unreadable, version)
+        elif kind == STATE_EVENT and version > self._state[0]:
+            self._state = version, told
+        elif kind != STATE_EVENT and version > self._move[0]:
+            self._move = version, told
 
     def lost(self, version: int, published: int) -> LostCertificate:
         """The certificate, whose log ends at ``version``."""
-        of_state = self.state[0] >= self.move[0]
+        (state_version, state), (move_version, move) = self._state, self._move
+        tombstone = state_version > move_version and state is None
         return LostCertificate(
             code=self.code,
             version=version,
             published=published,
-            released=of_state and not self.state[1],
-            sale=self._sale(of_state=of_state),
+            released=tombstone and state_version > self._unreadable,
+            sale=None if tombstone else _sale(state, move, newest=state if state_version >= move_version else move),
         )
 
-    def _sale(self, *, of_state: bool) -> LostSale | None:
-        told = _decoded(self.state[1] if of_state else self.move[1])
-        if told is None or told.order_id is None or told.order_line_id is None:
-            return None
-        issued = told.amount if told.type == "Activate" else None
-        return LostSale(
-            order_id=told.order_id,
-            order_line_id=told.order_line_id,
-            # no money moves before the value is issued
-            activated=not of_state or told.activated_at is not None,
-            denomination=told.denomination if of_state else issued,
-            currency=told.currency,
-            balance=told.left,
-        )
+
+def _sale(state: "_Told | None", move: "_Told | None", *, newest: "_Told | None") -> LostSale | None:
+    if newest is None or newest.order_id is None or newest.order_line_id is None:
+        return None
+    issued = move.amount if move is not None and move.type == "Activate" else None
+    return LostSale(
+        order_id=newest.order_id,
+        order_line_id=newest.order_line_id,
+        # no money moves before the value is issued
+        activated=newest is move or newest.activated_at is not None,
+        status=None if state is None else state.status,
+        denomination=issued if state is None or state.activated_at is None else state.denomination,
+        currency=newest.currency,
+        balance=newest.left,
+    )
 
 
 class _Told(Struct, rename="camel"):

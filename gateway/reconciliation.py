@@ -75,8 +75,6 @@ class ReconciliationReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """How many differences there are of each kind."""
     differences: tuple[Difference, ...]
     lost: tuple[LostCertificate, ...]
-    unreadable: tuple[LostCertificate, ...] = ()
-    """Certificates whose records cannot be followed, and of which subscribers know more than can be."""
     lost_events: tuple[LostEvent, ...]
     republished: int
     """Events that were published once more."""
@@ -135,7 +133,6 @@ class _Comparison:
         self._counts: Counter[str] = Counter()
         self._differences: list[Difference] = []
         self._lost: list[LostCertificate] = []
-        self._unreadable: list[LostCertificate] = []
         self._lost_events: list[LostEvent] = []
         self._mended = True
         self._first = True
@@ -149,7 +146,6 @@ class _Comparison:
             counts=dict(sorted(self._counts.items())),
             differences=tuple(sorted(self._differences, key=lambda one: (one.code, one.version))),
             lost=tuple(sorted(self._lost, key=lambda one: one.code)),
-            unreadable=tuple(sorted(self._unreadable, key=lambda one: one.code)),
             lost_events=tuple(sorted(self._lost_events, key=lambda one: (one.code, one.version))),
             republished=self._republished,
             mended=self._mended,
@@ -254,10 +250,9 @@ class _Comparison:
             for entity, loaded in zip(group, await load_each(self._log, group), strict=True):
                 code = entity_key(entity)
                 entry = entries[code]
+                # records that cannot be followed may stand before a snapshot that can be: it is served all the same
                 version = entry.version if isinstance(loaded, Exception) else loaded.version
-                if entry.broken:
-                    self._unreadable.append(beyond[code].lost(entry.version, entry.top))
-                elif entry.top > version:
+                if entry.top > version:
                     ends[code] = version
                     self._lost.append(beyond[code].lost(version, entry.top))
                     self._find(code, LOST, "", entry.top, f"subscribers know it, and the log ends at {version}")

@@ -37,8 +37,10 @@ class Kept(StrEnum):
     ACTIVATED = "activated"
     STUCK = "stuck"
     """It was reserved; whether it was activated before the disks were lost, nobody knows."""
+    RELEASED = "released"
+    """The code stood on it in the backup; another one was issued there after it."""
     CONTRADICTED = "contradicted"
-    """Another code is on it, in the backup as issued or by what was published: nothing was written of this one."""
+    """Another code is on it, or the code on another line, and nobody knows which is right: nothing was written."""
     UNREADABLE = "unreadable"
     """The records of the order cannot be followed: nothing was written, and nothing is sold on it."""
 
@@ -54,7 +56,12 @@ class LostLine(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def told(self) -> bool:
         """Whether its order knows it."""
-        return self.kept in {Kept.ACTIVATED, Kept.STUCK}
+        return self.kept in {Kept.ACTIVATED, Kept.STUCK, Kept.RELEASED}
+
+    @property
+    def displaced(self) -> bool:
+        """Whether another code was issued in the place of this one."""
+        return self.kept is Kept.RELEASED
 
 
 class _Facts(Struct):
@@ -98,22 +105,30 @@ async def _facts(log: Log, lost: Sequence[LostCertificate]) -> list[_Facts]:
         found.append(facts)
         try:
             state = await restored(log, entity, loaded)
-            facts.before = {
-                body.order_id async for _, _, page in histories(log, [entity]) for body in _reservations(page)
-            }
+            if isinstance(state, Certificate):
+                await _look_back(log, state, facts)
         except DamagedLogError as error:
             _logger.warning("On which lines %s stands in the backup is not known: %s", one.code, error)
-            continue
-        if isinstance(state, Certificate) and state.activation is not None and state.order_id and state.line_id:
-            # once its value was issued it stays where it is
-            facts.sale = LostSale(
-                order_id=state.order_id,
-                order_line_id=state.line_id,
-                activated=True,
-                denomination=state.denomination,
-                currency=state.currency,
-            )
     return found
+
+
+async def _look_back(log: Log, state: Certificate, facts: _Facts) -> None:
+    """Add what the backup has of a certificate."""
+    if state.activation is not None and state.order_id is not None and state.line_id is not None:
+        # once its value was issued it stays where it is
+        told = facts.sale
+        facts.sale = LostSale(
+            order_id=state.order_id,
+            order_line_id=state.line_id,
+            activated=True,
+            status=told.status if told is not None else state.status,
+            denomination=state.denomination,
+            currency=state.currency,
+            balance=told.balance if told is not None else None,
+        )
+        return
+    async for _, _, page in histories(log, [certificate_entity(state.code)]):
+        facts.before.update(body.order_id for body in _reservations(page))
 
 
 def _reservations(page: list[bytes] | DamagedLogError) -> Iterable[r.Reserved]:
@@ -136,12 +151,9 @@ async def _keep(log: Log, orders: dict[str, list[_Facts]], now: int) -> list[Los
             state, position = codec.restore_order(order_id, loaded)
         except DamagedLogError as error:
             _logger.warning("%s", error)
-            sales = [(facts, facts.sale) for facts in codes]
-            found += [
-                _line(facts, sale, Kept.UNREADABLE) for facts, sale in sales if sale and sale.order_id == order_id
-            ]
+            found += [_line(facts.code, sale, Kept.UNREADABLE) for facts, sale in _sold_by(order_id, codes)]
             continue
-        story = _Story(state, max(now, state.updated_at))
+        story = _Story(state, max(now, state.updated_at), await _issued(log, state))
         found += story.tell(codes)
         start, stored = position.version, []
         for record in story.records:
@@ -155,17 +167,36 @@ async def _keep(log: Log, orders: dict[str, list[_Facts]], now: int) -> list[Los
     return found
 
 
+async def _issued(log: Log, state: Order) -> frozenset[str]:
+    """Codes on the lines of an order whose value the backup has as issued, whether the order has heard of it or not.
+
+    One that cannot be read counts as issued.
+    """
+    found = {allocation.code for allocation in state.allocations.values() if allocation.activated}
+    asked = [allocation.code for allocation in state.allocations.values() if not allocation.activated]
+    entities = [certificate_entity(code) for code in asked]
+    for code, entity, loaded in zip(asked, entities, await load_each(log, entities), strict=True):
+        try:
+            certificate = await restored(log, entity, loaded)
+        except DamagedLogError:
+            found.add(code)
+            continue
+        if isinstance(certificate, Certificate) and certificate.activation is not None:
+            found.add(code)
+    return frozenset(found)
+
+
 class _Story:
     """What one order is told: its state, and the records that lead to it."""
 
-    def __init__(self, state: Order, now: int) -> None:
+    def __init__(self, state: Order, now: int, issued: frozenset[str]) -> None:
         self.state = state
         self.records: list[r.Record] = []
         self._now = now
-        self._put_on: set[str] = set()
+        self._issued = issued
 
     def tell(self, codes: Sequence[_Facts]) -> list[LostLine]:
-        """Take the codes off where they are not, and put them where they are; gives the lines that have one."""
+        """Take the codes off where they are not, and put them where they are; gives what became of the lines."""
         here = _sold_by(self.state.order_id, codes)
         lines = {facts.code: sale.order_line_id for facts, sale in here}
         for facts in codes:
@@ -173,30 +204,32 @@ class _Story:
             gone = facts.released or facts.sale is not None
             if gone and line_id is not None and line_id != lines.get(facts.code) and not self.state.issued(line_id):
                 self._add(r.LineReleased(line_id, facts.code, LOST))
+        found: list[LostLine] = []
         # those that were issued come first: nothing takes their place
-        return [self._put(facts, sale) for facts, sale in sorted(here, key=lambda one: not one[1].activated)]
+        for facts, sale in sorted(here, key=lambda one: not one[1].activated):
+            found += self._put(facts.code, sale)
+        return found
 
-    def _put(self, facts: _Facts, sale: LostSale) -> LostLine:
-        line_id, code = sale.order_line_id, facts.code
+    def _put(self, code: str, sale: LostSale) -> list[LostLine]:
+        line_id, found = sale.order_line_id, []
+        if self.state.line_of(code) not in {None, line_id}:
+            return [_line(code, sale, Kept.CONTRADICTED)]
         held = self.state.allocations.get(line_id)
         if held is not None and held.code != code:
-            if held.activated or line_id in self._put_on:
-                return _line(facts, sale, Kept.CONTRADICTED)
+            # only what was issued takes the place of another, and never that of one that was
+            if not sale.activated or held.activated or held.code in self._issued:
+                return [_line(code, sale, Kept.CONTRADICTED)]
             self._add(r.LineReleased(line_id, held.code, LOST))
+            found.append(_line(held.code, sale, Kept.RELEASED))
             held = None
         if held is None:
-            if self.state.line_of(code) is not None:
-                return _line(facts, sale, Kept.CONTRADICTED)
             self._add(r.LineAllocated(line_id, code))
-        self._put_on.add(line_id)
-        if self.state.issued(line_id):
-            return _line(facts, sale, Kept.ACTIVATED)
-        if sale.activated:
+        if sale.activated and not self.state.issued(line_id):
             self._add(r.LineActivated(line_id, code, sale.denomination, sale.currency))
-            return _line(facts, sale, Kept.ACTIVATED)
-        if held is None or held.stuck is None:
+        elif not sale.activated and (held is None or (held.stuck is None and not held.activated)):
             self._add(r.LineStuck(line_id, code, "activate", LOST))
-        return _line(facts, sale, Kept.STUCK)
+        kept = Kept.ACTIVATED if self.state.issued(line_id) else Kept.STUCK
+        return [_line(code, sale, kept), *found]
 
     def _add(self, body: r.AnyBody) -> None:
         records, self.state = order.advance(self.state, self._now, RESTORE, body)
@@ -207,5 +240,5 @@ def _sold_by(order_id: str, codes: Iterable[_Facts]) -> list[tuple[_Facts, LostS
     return [(facts, facts.sale) for facts in codes if facts.sale is not None and facts.sale.order_id == order_id]
 
 
-def _line(facts: _Facts, sale: LostSale, kept: Kept) -> LostLine:
-    return LostLine(order_id=sale.order_id, order_line_id=sale.order_line_id, code=facts.code, kept=kept)
+def _line(code: str, sale: LostSale, kept: Kept) -> LostLine:
+    return LostLine(order_id=sale.order_id, order_line_id=sale.order_line_id, code=code, kept=kept)

@@ -121,7 +121,7 @@ async def _restore(
         acts = await _noted(store, acting)
         lines: list[LostLine] = []
         if report is not None:
-            lines = await keep_lines(log, report.lost + report.unreadable, wall_clock())
+            lines = await keep_lines(log, report.lost, wall_clock())
             await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
             acting.came_to(shut=len(report.lost), lines=len(lines))
         for one in forgotten or ():

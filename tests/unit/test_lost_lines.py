@@ -43,15 +43,25 @@ def activated(order_id: str = ORDER, line_id: str = "1") -> r.Activated:
     return r.Activated(order_id, line_id, PRICE, "RUB", NOON + YEAR_MS, b"digest", b"sealed")
 
 
-def lost(code: str, *bodies: r.AnyBody, after: Certificate | None = None, move_only: bool = False) -> LostCertificate:
-    """A certificate as the topics tell of it: what was done to it after the backup."""
+def lost(
+    code: str,
+    *bodies: r.AnyBody,
+    after: Certificate | None = None,
+    move_only: bool = False,
+    garbage: tuple[str, ...] = (),
+) -> LostCertificate:
+    """A certificate as the topics tell of it: what was done to it after the backup.
+
+    Of kinds of events in `garbage` the last one cannot be read.
+    """
     state = after or Certificate(code=code)
     known, beyond = state.version, Beyond(code)
     for body in bodies:
         (record,), state = advance(state, NOON, TILL, body)
         for event in publications(state, record):
+            kind = KINDS.get(event.topic, "et")
             if not (move_only and event.topic == STATE):
-                beyond.saw(KINDS.get(event.topic, "et"), record.version, event.value)
+                beyond.saw(kind, record.version, GARBAGE if body is bodies[-1] and kind in garbage else event.value)
     return beyond.lost(known, state.version)
 
 
@@ -172,8 +182,48 @@ async def test_a_line_that_another_code_was_sold_on_has_that_one(log: MemoryLog,
 async def test_so_it_has_if_the_other_one_is_not_known_to_be_given_back(log: MemoryLog, writer: Writer) -> None:
     await writer.reserve(ORDER, [CODE])
 
-    assert await keep_lines(log, [lost(OTHER, reserved(), activated())], NOON) == [kept(OTHER, Kept.ACTIVATED)]
+    assert await keep_lines(log, [lost(OTHER, reserved(), activated())], NOON) == [
+        kept(CODE, Kept.RELEASED),
+        kept(OTHER, Kept.ACTIVATED),
+    ]
     assert (await order_in(log)).allocations["1"].code == OTHER
+
+
+async def test_a_code_that_was_only_reserved_takes_the_place_of_none(log: MemoryLog, writer: Writer) -> None:
+    await writer.reserve(ORDER, [CODE])
+    version = (await order_in(log)).version
+
+    assert await keep_lines(log, [lost(OTHER, reserved())], NOON) == [kept(OTHER, Kept.CONTRADICTED)]
+    assert (await order_in(log)).version == version
+
+
+@pytest.mark.parametrize("bodies", [(reserved(),), (reserved(), activated())])
+async def test_a_code_whose_issue_its_order_has_not_heard_of_keeps_its_line(
+    log: MemoryLog, writer: Writer, bodies: tuple[r.AnyBody, ...]
+) -> None:
+    await writer.reserve(ORDER, [CODE])
+    await writer.certificate(CODE, activated())
+    version = (await order_in(log)).version
+
+    assert await keep_lines(log, [lost(OTHER, *bodies)], NOON) == [kept(OTHER, Kept.CONTRADICTED)]
+    assert (await order_in(log)).version == version
+
+
+async def test_a_code_whose_certificate_cannot_be_read_keeps_its_line(log: MemoryLog, writer: Writer) -> None:
+    await writer.order(ORDER, r.LineAllocated("1", CODE))
+    await log.append(Batch((Change(certificate_entity(CODE), 0, (b"no record of ours at all",)),)))
+
+    assert await keep_lines(log, [lost(OTHER, reserved(), activated())], NOON) == [kept(OTHER, Kept.CONTRADICTED)]
+
+
+async def test_nothing_is_written_of_a_code_that_the_backup_has_issued_elsewhere(
+    log: MemoryLog, writer: Writer
+) -> None:
+    await writer.order(ORDER, r.LineAllocated("1", OTHER), r.LineAllocated("2", CODE), r.LineActivated("2", CODE))
+    version = (await order_in(log)).version
+
+    assert await keep_lines(log, [lost(CODE, reserved(), activated())], NOON) == [kept(CODE, Kept.CONTRADICTED)]
+    assert (await order_in(log)).version == version
 
 
 async def test_of_two_codes_on_one_line_the_issued_one_stays(log: MemoryLog) -> None:
@@ -236,13 +286,45 @@ async def test_a_certificate_that_cannot_be_read_is_known_from_kafka(log: Memory
     assert await keep_lines(log, [lost(CODE, reserved(), activated())], NOON) == [kept(CODE, Kept.ACTIVATED)]
 
 
-async def test_an_event_that_cannot_be_read_frees_no_line(log: MemoryLog, writer: Writer) -> None:
+GARBAGE = b'{"orderId": 7}'
+
+
+@pytest.mark.parametrize("tombstone", [False, True])
+async def test_an_event_that_cannot_be_read_frees_no_line(log: MemoryLog, writer: Writer, *, tombstone: bool) -> None:
     await writer.reserve(ORDER, [CODE])
     beyond = Beyond(CODE)
-    beyond.saw("es", 9, b'{"orderId": 7}')
+    if tombstone:
+        beyond.saw("es", 8, b"")
+    beyond.saw("es", 9, GARBAGE)
 
     assert await keep_lines(log, [beyond.lost(2, 9)], NOON) == []
     assert (await order_in(log)).allocations["1"].code == CODE
+
+
+def test_of_events_that_cannot_be_read_the_one_before_counts() -> None:
+    one = lost(CODE, reserved(), activated(), garbage=("es",))
+
+    assert one.sale is not None
+    assert (one.sale.activated, one.sale.denomination, one.sale.status) == (True, PRICE, "Reserved")
+
+
+def test_what_was_issued_is_known_from_an_earlier_state_too() -> None:
+    spent = (r.Held(100, NOON + 1), r.Captured(3, 100, final=True))
+    one = lost(CODE, reserved(), activated(), *spent, garbage=("es",))
+
+    assert one.sale is not None
+    assert (one.sale.denomination, one.sale.balance, one.sale.status) == (PRICE, PRICE - 100, "Active")
+
+
+def test_events_that_come_twice_and_late_change_nothing() -> None:
+    beyond = Beyond(CODE)
+    for version in (3, 1, 3, 2):
+        beyond.saw("es", version, msgspec.json.encode({"orderId": f"SO-{version}", "orderLineId": "1"}))
+
+    sale = beyond.lost(0, 3).sale
+
+    assert sale is not None
+    assert sale.order_id == "SO-3"
 
 
 async def test_told_twice_nothing_more_is_written(log: MemoryLog) -> None:
@@ -272,6 +354,7 @@ def test_what_is_told_of_a_lost_certificate_says_what_its_owner_has() -> None:
         "orderId": ORDER,
         "orderLineId": "1",
         "activated": True,
+        "status": "Active",
         "denomination": PRICE,
         "currency": "RUB",
         "balance": PRICE - 100,

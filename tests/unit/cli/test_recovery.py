@@ -33,7 +33,15 @@ MANIFEST = Manifest(
     data_bytes=12_345_678,
     data_sha256="0" * 64,
 )
-SALE = LostSale(order_id="SO-7", order_line_id="2", activated=True, denomination=60_000, currency="RUB", balance=40_000)
+SALE = LostSale(
+    order_id="SO-7",
+    order_line_id="2",
+    activated=True,
+    status="Active",
+    denomination=60_000,
+    currency="RUB",
+    balance=40_000,
+)
 LOST = LostCertificate(code=CODE, version=5, published=7, sale=SALE)
 LOST_EVENT = LostEvent(
     code=CODE,
@@ -166,7 +174,7 @@ def test_what_is_lost_is_listed_and_is_exit_code_1(filled: World, desk: Desk, fi
     ran = filled.run("restore", str(file))
 
     assert ran.exit_code == 1
-    assert re.search(rf"^{CODE} +5 +7 +SO-7 +2 +activated +40 000 RUB$", ran.stdout, re.MULTILINE)
+    assert re.search(rf"^{CODE} +5 +7 +Active +40 000 RUB +SO-7 +2 +activated *$", ran.stdout, re.MULTILINE)
     assert re.search(rf"^{CODE} +transaction +7 +Capture +12,500 +40,000 +2026", ran.stdout, re.MULTILINE)
     assert "Certificates that are shut: 1." in ran.stdout
     assert json.loads(filled.run("restore", str(file), "--json").stdout)["reconciliation"]["lost"] == [
@@ -179,12 +187,27 @@ def test_what_is_lost_is_listed_and_is_exit_code_1(filled: World, desk: Desk, fi
                 "orderId": "SO-7",
                 "orderLineId": "2",
                 "activated": True,
+                "status": "Active",
                 "denomination": 60_000,
                 "currency": "RUB",
                 "balance": 40_000,
             },
         }
     ]
+
+
+def test_codes_that_others_have_taken_the_place_of_are_said(filled: World, desk: Desk, file: Path) -> None:
+    lost = report(lost=(LOST,), counts={"lost": 1})
+    lines = (
+        LostLine(order_id="SO-7", order_line_id="2", code=CODE, kept=Kept.ACTIVATED),
+        LostLine(order_id="SO-7", order_line_id="2", code="GC-0000-0009", kept=Kept.RELEASED),
+    )
+    desk.restored = replace(desk.restored, reconciliation=lost, lines=lines)
+
+    said = " ".join(filled.run("restore", str(file)).stdout.split())
+
+    assert "others were issued on them after the backup: GC-0000-0009 (SO-7, line 2)." in said
+    assert "look at them" not in said
 
 
 def test_lines_whose_orders_cannot_be_told_are_said(filled: World, desk: Desk, file: Path) -> None:
@@ -194,8 +217,8 @@ def test_lines_whose_orders_cannot_be_told_are_said(filled: World, desk: Desk, f
 
     said = filled.run("restore", str(file)).stdout
 
-    assert re.search(rf"^{CODE} +5 +7 +SO-7 +2 +contradicted +40 000 RUB$", said, re.MULTILINE)
-    assert "look at these orders before anything is sold on them: SO-7" in " ".join(said.split())
+    assert re.search(rf"^{CODE} +5 +7 +Active +40 000 RUB +SO-7 +2 +contradicted *$", said, re.MULTILINE)
+    assert "look at them before anything is sold on them: SO-7." in " ".join(said.split())
 
 
 def test_secrets_that_are_missing_are_asked_for(filled: World, desk: Desk, file: Path) -> None:
