@@ -53,13 +53,14 @@ class LostCertificate(Struct, frozen=True, kw_only=True, rename="camel"):
 class Beyond:
     """What the topics have of one certificate behind the end of its log: of each topic the newest event."""
 
-    __slots__ = ("_move", "_state", "_unreadable", "code")
+    __slots__ = ("_issued", "_move", "_state", "_unreadable", "code")
 
     def __init__(self, code: str) -> None:
         self.code = code
         self._state: tuple[int, _Told | None] = (0, None)
         """``None``: a tombstone, or nothing yet."""
         self._move: tuple[int, _Told | None] = (0, None)
+        self._issued: int | None = None
         self._unreadable = 0
 
     def saw(self, kind: str, version: int, value: bytes) -> None:
@@ -69,8 +70,11 @@ class Beyond:
             self._unreadable = max(self._unreadable, version)
         elif kind == STATE_EVENT and version > self._state[0]:
             self._state = version, told
-        elif kind != STATE_EVENT and version > self._move[0]:
-            self._move = version, told
+        elif kind != STATE_EVENT and told is not None:
+            if told.type == "Activate":
+                self._issued = told.amount
+            if version > self._move[0]:
+                self._move = version, told
 
     def lost(self, version: int, published: int) -> LostCertificate:
         """The certificate, whose log ends at ``version``."""
@@ -81,20 +85,25 @@ class Beyond:
             version=version,
             published=published,
             released=tombstone and state_version > self._unreadable,
-            sale=None if tombstone else _sale(state, move, newest=state if state_version >= move_version else move),
+            sale=None if tombstone else _sale(state, move if move_version > state_version else None, self._issued),
         )
 
 
-def _sale(state: "_Told | None", move: "_Told | None", *, newest: "_Told | None") -> LostSale | None:
+def _sale(state: "_Told | None", move: "_Told | None", issued: int | None) -> LostSale | None:
+    """From the last state, the last move if it is newer, and the amount of the activation if that was seen."""
+    newest = state if move is None else move
     if newest is None or newest.order_id is None or newest.order_line_id is None:
         return None
-    issued = move.amount if move is not None and move.type == "Activate" else None
+    # no money moves before the value is issued
+    activated = move is not None or newest.activated_at is not None
+    status = None if state is None else state.status
+    if move is not None and (state is None or state.activated_at is None):
+        status = "Active" if move.left else "Depleted"
     return LostSale(
         order_id=newest.order_id,
         order_line_id=newest.order_line_id,
-        # no money moves before the value is issued
-        activated=newest is move or newest.activated_at is not None,
-        status=None if state is None else state.status,
+        activated=activated,
+        status=status,
         denomination=issued if state is None or state.activated_at is None else state.denomination,
         currency=newest.currency,
         balance=newest.left,

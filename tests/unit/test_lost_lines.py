@@ -305,7 +305,7 @@ def test_of_events_that_cannot_be_read_the_one_before_counts() -> None:
     one = lost(CODE, reserved(), activated(), garbage=("es",))
 
     assert one.sale is not None
-    assert (one.sale.activated, one.sale.denomination, one.sale.status) == (True, PRICE, "Reserved")
+    assert (one.sale.activated, one.sale.denomination, one.sale.status) == (True, PRICE, "Active")
 
 
 def test_what_was_issued_is_known_from_an_earlier_state_too() -> None:
@@ -314,6 +314,16 @@ def test_what_was_issued_is_known_from_an_earlier_state_too() -> None:
 
     assert one.sale is not None
     assert (one.sale.denomination, one.sale.balance, one.sale.status) == (PRICE, PRICE - 100, "Active")
+
+
+@pytest.mark.parametrize(("spent", "status"), [(100, "Active"), (PRICE, "Depleted")])
+def test_what_was_issued_is_known_from_its_transactions_alone(spent: int, status: str) -> None:
+    captured = (r.Held(spent, NOON + 1), r.Captured(3, spent, final=True))
+
+    sale = lost(CODE, reserved(), activated(), *captured, move_only=True).sale
+
+    assert sale is not None
+    assert (sale.denomination, sale.balance, sale.status) == (PRICE, PRICE - spent, status)
 
 
 def test_events_that_come_twice_and_late_change_nothing() -> None:
