@@ -40,7 +40,7 @@ class Kept(StrEnum):
     RELEASED = "released"
     """The code stood on it in the backup; another one was issued there after it."""
     CONTRADICTED = "contradicted"
-    """Another code is on it, or the code on another line, and nobody knows which is right: nothing was written."""
+    """Another code is on it, or the code on another line, and nobody knows which is right: it was left as it is."""
     UNREADABLE = "unreadable"
     """The records of the order cannot be followed: nothing was written, and nothing is sold on it."""
 
