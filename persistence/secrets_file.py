@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -190,16 +190,19 @@ def _draft(target: Path, content: Secrets, owned_as: os.stat_result | None = Non
 
 
 def _give(target: Path, descriptor: int, owned_as: os.stat_result) -> None:
+    """Have a new file belong to whom the old one does; its group as well if we may: it gives nobody a right."""
     made = os.fstat(descriptor)
-    if (made.st_uid, made.st_gid) == (owned_as.st_uid, owned_as.st_gid):
-        return
-    try:
-        os.fchown(descriptor, owned_as.st_uid, owned_as.st_gid)
-    except OSError as error:
-        raise SecretsError(
-            f"{target} belongs to user {owned_as.st_uid} and group {owned_as.st_gid}, and a new file cannot be given "
-            f"to them ({error.strerror}): run this as that user. Nothing was changed."
-        ) from error
+    if made.st_uid != owned_as.st_uid:
+        try:
+            os.fchown(descriptor, owned_as.st_uid, -1)
+        except OSError as error:
+            raise SecretsError(
+                f"{target} belongs to user {owned_as.st_uid}, and a new file cannot be given to him "
+                f"({error.strerror}): run this as that user. Nothing was changed."
+            ) from error
+    if made.st_gid != owned_as.st_gid:
+        with suppress(OSError):
+            os.fchown(descriptor, -1, owned_as.st_gid)
 
 
 def sync_folder(path: Path) -> None:

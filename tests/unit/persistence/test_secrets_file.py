@@ -153,12 +153,29 @@ def test_a_file_that_its_owner_cannot_be_given_is_not_changed(path: Path, monkey
     monkeypatch.setattr(os, "fchown", refuse)
     monkeypatch.setattr(Path, "stat", lambda *_args, **_options: found)
 
-    with pytest.raises(SecretsError, match="belongs to user 54321 and group 54321"):
+    with pytest.raises(SecretsError, match="belongs to user 54321, and a new file cannot be given to him"):
         rotated(path)
 
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["secrets.json"]
+
+
+def test_an_owner_who_may_not_give_files_to_its_group_changes_it_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _owner: int, _group: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    found = os.stat_result((0o100600, 1, 1, 1, os.geteuid(), 54_321, 1, 1, 1, 1))
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(Path, "stat", lambda *_args, **_options: found)
+
+    changed = rotated(path)
+
+    monkeypatch.undo()
+    assert changed.sealing_key == 2
+    assert secrets_file.read(path) == changed
 
 
 # --- a vault that works while its file changes ------------------------------------------------------------------------
