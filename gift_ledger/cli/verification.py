@@ -122,11 +122,11 @@ async def _with_data_keys(context: Context, log: Log, report: "VerificationRepor
     from persistence.verification import Finding  # noqa: PLC0415
 
     path = context.loaded().settings.secrets_file
-    if not path.exists():
-        return report
     try:
+        if not path.exists():
+            return report
         vault = Vault.load(path)
-    except SecretsError as error:
+    except (SecretsError, OSError) as error:  # a folder that is not open to us hides whether there is one
         screen(stderr=True).print(plain(f"Whether the data keys can be opened was not tried: {error}"), soft_wrap=True)
         return report
     found = await rotation.tried(log, vault)

@@ -253,3 +253,21 @@ def test_without_a_secrets_file_nobody_can_tell(filled: World, sealed: Path) -> 
     assert (absent.exit_code, absent.stderr) == (0, "")
     assert useless.exit_code == 0
     assert "Whether the data keys can be opened was not tried" in useless.stderr
+
+
+def test_a_folder_that_hides_the_secrets_file_ends_no_proof(
+    filled: World, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path.exists
+
+    def hidden(path: Path) -> bool:
+        if path == sealed:
+            raise PermissionError(13, "Permission denied")
+        return there(path)
+
+    monkeypatch.setattr(Path, "exists", hidden)
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 0
+    assert "was not tried: [Errno 13] Permission denied" in ran.stderr
