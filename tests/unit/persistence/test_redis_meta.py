@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from persistence.errors import StorageUnsafeError
+from persistence.forgetting import Forgotten, end_messages
 from persistence.log import Batch, QueuedMessage, partition_of
 from persistence.memory import MemoryLog
 from persistence.redis_client import Client
@@ -58,9 +59,11 @@ async def test_a_waiting_message_that_cannot_be_read_is_told_beside_the_others_a
     broken, other = await log.messages_due(2)
     seen = {one.message_id: one async for one in log.messages(partition)}
     report = await verify(log, None, lambda _: None)
+    ended = await end_messages(log, Forgotten(order_id="SO-1", lines=("1",), names=("1/1",), at=1), ())
     await log.message_settle(broken, "unreadable")
 
     assert other == whole
+    assert ended == 0, "it stays to be given up; nobody knows whose it is"
     assert (broken.message_id, broken.entity, broken.partition) == ("sms_1", "", partition)
     assert "cannot be read" in (broken.damage or "")
     assert seen == {"sms_1": broken, "sms_2": whole}
