@@ -6,7 +6,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # The home folder is open to whichever user the containers are told to run as, since Ray keeps its state there.
-RUN useradd --uid 10001 --create-home --home-dir /home/ledger ledger && chmod 1777 /home/ledger
+# So is the place of the data folder, which a volume takes over with its rights.
+RUN useradd --uid 10001 --create-home --home-dir /home/ledger ledger && mkdir /var/lib/gift-ledger \
+    && chmod 1777 /home/ledger /var/lib/gift-ledger
 ENV HOME=/home/ledger USER=ledger RAY_USAGE_STATS_ENABLED=0
 
 WORKDIR /app

@@ -85,7 +85,7 @@ FIGURES: Final = (
     Figure("sms", "inFlight", "gift_ledger_sms_in_flight", "Messages that are being sent.", counts=False),
     Figure("sms", "retried", "gift_ledger_sms_retried", "Attempts that failed and will be made again."),
     Figure("sms", "accepted", "gift_ledger_sms_accepted", "Messages that the SMS gateway has."),
-    Figure("sms", "givenUp", "gift_ledger_sms_given_up", "Messages given up: refused for good, or 24 h of trying."),
+    Figure("sms", "givenUp", "gift_ledger_sms_given_up", "Messages given up: refused, unreadable, or 24 h of trying."),
 )
 """All of them; each has the label ``actor``."""
 

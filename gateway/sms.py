@@ -173,6 +173,9 @@ class SmsSender:
             self._note_log(error)
 
     async def _carry_unguarded(self, message: QueuedMessage) -> None:
+        if message.damage is not None:
+            await self._give_up(message, message.damage)
+            return
         try:
             if await self._superseded(message):
                 _logger.info("message %s is not sent: %s", message.message_id, SUPERSEDED)

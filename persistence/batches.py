@@ -1,5 +1,8 @@
-"""What is the same for every log: which batches it takes, and what cannot be about an entity that it has stored."""
+"""What is the same for every log: which batches and keys it takes, and what cannot be about an entity that it has."""
 
+from collections.abc import Mapping
+
+from persistence.errors import StorageUnsafeError
 from persistence.log import Batch
 
 
@@ -21,6 +24,20 @@ def check_batch(batch: Batch) -> None:
     for one in batch.attempts:
         if one.ttl_ms <= 0:
             raise ValueError(f"the attempts of {one.code} are kept for {one.ttl_ms} ms: that is for no time")
+
+
+def require_same_keys(known: Mapping[int, str], ours: Mapping[int, str]) -> None:
+    """See that sealing keys are those that the ledger knows by their ids; both are fingerprints by id.
+
+    Raises:
+        StorageUnsafeError: one is not: what it seals, others could not open.
+    """
+    other = [key_id for key_id, fingerprint in ours.items() if known.get(key_id, fingerprint) != fingerprint]
+    if other:
+        raise StorageUnsafeError(
+            f"the ledger knows another sealing key {other[0]} ({known[other[0]]}) than the secrets file has "
+            f"({ours[other[0]]}): two machines have made one each. Take the file of the machine that changed keys last."
+        )
 
 
 def page(limit: int, most: int) -> int:

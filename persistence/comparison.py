@@ -56,7 +56,10 @@ class Beside(Struct, frozen=True):
             _sort_in(entry, waiting, problems, partition, log.partitions)
         messages: dict[str, list[QueuedMessage]] = {}
         async for message in log.messages(partition):
-            messages.setdefault(message.entity, []).append(message)
+            if message.damage is None:
+                messages.setdefault(message.entity, []).append(message)
+            else:
+                problems.append((f"messages {partition}", (None, f"{message.message_id}: {message.damage}")))
         return cls(await log.timers([partition]), waiting, messages, problems)
 
     def entities(self) -> set[str]:

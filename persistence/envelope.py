@@ -92,6 +92,15 @@ def resealed(vault: Vault, key: KeyName, kept: bytes) -> bytes:
     return vault.seal(vault.unseal(kept, _wrapping(key)), _wrapping(key))
 
 
+def opens(vault: Vault, key: KeyName, kept: bytes) -> bool:
+    """Whether the vault opens a data key."""
+    try:
+        vault.unseal(kept, _wrapping(key))
+    except SealBrokenError:
+        return False
+    return True
+
+
 def sealing_key_of(kept: bytes) -> int:
     """Id of the vault's key that a data key is sealed with; 0 for a tombstone."""
     return kept[0]

@@ -21,6 +21,7 @@ from ledger import records as r
 from ledger.certificate import Certificate
 from ledger.identifiers import certificate_entity, order_entity
 from persistence import codec, envelope
+from persistence.errors import UNDECODABLE
 from persistence.log import PAGE_MAX, Log
 from persistence.reading import restored
 from persistence.secrets_file import sync_folder
@@ -44,6 +45,9 @@ class Forgotten(Struct, frozen=True, kw_only=True, rename="camel"):
     direct: tuple[str, ...] = ()
     by: str = ""
     """Who did it: the user of the machine."""
+
+
+_decoder: Final = msgspec.json.Decoder(Forgotten)
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -161,29 +165,38 @@ class Journal:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # a crash may have left half a line: nothing was done for it
-            whole = file.read().rfind(b"\n") + 1
-            file.seek(whole)
-            file.truncate()
+            content = file.read()
+            whole, last = content.rfind(b"\n") + 1, content[content.rfind(b"\n") + 1 :]
+            if last and _is_whole(last):
+                # only its end is lost, as an editor does it
+                file.write(b"\n")
+            else:
+                # a crash has left half a line: nothing was done for it
+                file.seek(whole)
+                file.truncate()
             file.write(msgspec.json.encode(forgotten) + b"\n")
             file.flush()
             os.fsync(descriptor)
-        if not whole:
+        if not content:
             sync_folder(self.path.parent)  # the file is new: it has to be found again after a power cut
 
     def read(self) -> Sequence[Forgotten]:
-        """All lines, oldest first; none if there is no file. A line that was cut off by a crash is passed over.
+        """All lines, oldest first; none if there is no file.
 
         Raises:
-            OSError: it cannot be read, or a line in it is not ours.
+            OSError: it cannot be read, a line in it is not ours, or the last one is cut off.
         """
         if not self.path.exists():
             return ()
-        *lines, _ = self.path.read_bytes().split(b"\n")
-        decoder = msgspec.json.Decoder(Forgotten)
+        *lines, last = self.path.read_bytes().split(b"\n")
+        if last and not _is_whole(last):
+            raise OSError(
+                f"the last line of {self.path} is cut off: copy the file once more; or, if that is how a `forget` left "
+                "it that died, take the line out, and have it forgotten anew."
+            )
         try:
-            return [decoder.decode(line) for line in lines if line]
-        except msgspec.DecodeError as error:
+            return [_decoder.decode(line) for line in (*lines, last) if line]
+        except UNDECODABLE as error:
             raise OSError(f"{self.path} is no list of what was forgotten: {error}") from error
 
 
@@ -194,6 +207,14 @@ async def _bodies(log: Log, entity: str) -> AsyncIterator[r.AnyBody]:
         for one in stored:
             yield codec.decode(one).body
         after += len(stored)
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        _decoder.decode(line)
+    except UNDECODABLE:
+        return False
+    return True
 
 
 def _is_direct(recipient: bytes) -> bool:

@@ -5,7 +5,7 @@ is given to :meth:`Log.append` at once and is written whole or not at all. Safet
 entity that moved since it was read makes the whole append a :class:`Conflict`, whoever the other writer was.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol
 from zlib import crc32
 
@@ -63,7 +63,10 @@ class AttemptsChange(Struct, frozen=True):
 
 
 class QueuedMessage(Struct, frozen=True):
-    """A sealed SMS that waits to be sent; first tried at ``due`` (milliseconds). ``entity`` gives its partition."""
+    """A sealed SMS that waits to be sent; first tried at ``due`` (milliseconds). ``entity`` gives its partition.
+
+    One that cannot be read says why in ``damage``: it is nobody's, and is kept in ``partition``.
+    """
 
     message_id: str
     entity: str
@@ -71,6 +74,12 @@ class QueuedMessage(Struct, frozen=True):
     due: int
     queued_at: int
     tries: int = 0
+    damage: str | None = None
+    partition: int | None = None
+
+    def kept_in(self, partitions: int) -> int:
+        """Its partition, of so many."""
+        return partition_of(self.entity, partitions) if self.partition is None else self.partition
 
 
 KeyName = tuple[str, str]
@@ -115,7 +124,8 @@ class Loaded(Struct, frozen=True):
     """An entity as it is stored: the snapshot at ``snapshot_version``, and the records after it.
 
     A snapshot that does not say of which version it is comes with version 0 and all records. ``damage`` says in words
-    what cannot be: the log is shorter than its snapshot, or than the register of entities knows.
+    what cannot be: the log is shorter than its snapshot, or than the register of entities knows. ``registered`` is the
+    version that the register says.
     """
 
     snapshot: bytes | None
@@ -123,6 +133,7 @@ class Loaded(Struct, frozen=True):
     tail: tuple[bytes, ...]
     attempts: bytes | None = None
     damage: str | None = None
+    registered: int | None = None
 
     @property
     def version(self) -> int:
@@ -195,7 +206,10 @@ class Log(Protocol):
         ...
 
     async def messages_due(self, now: int, limit: int = PAGE_MAX) -> list[QueuedMessage]:
-        """Messages whose time has come, oldest first; they stay until they are retried or settled."""
+        """Messages whose time has come, oldest first; they stay until they are retried or settled.
+
+        One that cannot be read is among them, with its ``damage``.
+        """
         ...
 
     async def message_retry(self, message: QueuedMessage, due: int) -> None:
@@ -243,6 +257,14 @@ class Log(Protocol):
 
     async def forget_data_keys(self, order: str, names: Sequence[str], tombstone: bytes) -> None:
         """Put a tombstone in the place of data keys, whether there are any or not. Durable when it returns."""
+        ...
+
+    async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:
+        """Note the fingerprints of sealing keys, by id; the first one of each id counts for ever.
+
+        Raises:
+            StorageUnsafeError: the ledger knows another key by one of the ids; nothing was noted.
+        """
         ...
 
     async def rewrite_files(self, seconds_max: float) -> bool:

@@ -4,12 +4,12 @@ It answers exactly as :class:`~persistence.redis_log.RedisLog` does: one suite o
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import islice
 
 from msgspec.structs import replace
 
-from persistence.batches import check_batch, damage, page
+from persistence.batches import check_batch, damage, page, require_same_keys
 from persistence.errors import StorageUnsafeError
 from persistence.idempotency import day_of, days_read, now_ms
 from persistence.log import (
@@ -49,6 +49,7 @@ class MemoryLog:
         self._failures: list[dict[str, str]] = [{} for _ in range(partitions)]
         self._data_keys: dict[str, dict[str, bytes]] = {}
         self._vault: str | None = None
+        self._sealing_keys: dict[int, str] = {}
 
     async def append(self, batch: Batch) -> Conflict | None:
         """See :meth:`persistence.log.Log.append`."""
@@ -70,7 +71,7 @@ class MemoryLog:
         for entity, publication in batch.outbox:
             self._outboxes[partition_of(entity, self.partitions)].append(publication)
         for message in batch.messages:
-            self._messages[partition_of(message.entity, self.partitions)][message.message_id] = message
+            self._messages[message.kept_in(self.partitions)][message.message_id] = message
         for key in batch.data_keys:
             self._data_keys.setdefault(key.order, {}).setdefault(key.name, key.sealed)
         self._note(batch)
@@ -132,7 +133,7 @@ class MemoryLog:
 
     async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
         """See :meth:`persistence.log.Log.message_settle`."""
-        partition = partition_of(message.entity, self.partitions)
+        partition = message.kept_in(self.partitions)
         if self._messages[partition].pop(message.message_id, None) is None or failure is None:
             return
         failures = self._failures[partition]
@@ -208,6 +209,11 @@ class MemoryLog:
             raise StorageUnsafeError(f"the ledger was made with the pepper {self._vault}, not {fingerprint}")
         self._vault = fingerprint
 
+    async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:
+        """See :meth:`persistence.log.Log.bind_sealing_keys`."""
+        require_same_keys(self._sealing_keys, fingerprints)
+        self._sealing_keys.update(fingerprints)
+
     async def close(self) -> None:
         """See :meth:`persistence.log.Log.close`. What was written stays readable."""
 
@@ -219,7 +225,8 @@ class MemoryLog:
         attempts = self._attempts_now(entity[2:]) if entity.startswith("c:") else None
         records = self._of(entity)
         registered = self._registered[partition_of(entity, self.partitions)].get(entity)
-        return Loaded(snapshot, version, tuple(records[version:]), attempts, damage(len(records), registered, version))
+        wrong = damage(len(records), registered, version)
+        return Loaded(snapshot, version, tuple(records[version:]), attempts, wrong, registered)
 
     def _attempts_now(self, code: str) -> bytes | None:
         value, forgotten_at = self._attempts.get(code, (None, 0))

@@ -4,7 +4,8 @@
 key                        type    holds
 ========================== ======= ==================================================================================
 ``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (the pepper's print),
-                                   ``closed`` while a restore is under way
+                                   ``sealing_key:ID`` (the prints of sealing keys), ``closed`` while a restore is under
+                                   way
 ``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version
 ``gl:P:s:ENTITY``          string  its snapshot, beginning with the version and ``|``
 ``gl:P:entities``          hash    the register: all entities that have records, each with its version

@@ -4,7 +4,7 @@ One batch is one script call (:file:`scripts/append.lua`), which the server runs
 answers. :mod:`persistence.redis_keys` says which key holds what.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from persistence import checks
 from persistence.batches import damage, page
-from persistence.errors import UNDECODABLE, DamagedLogError
+from persistence.errors import UNDECODABLE
 from persistence.idempotency import days_read, now_ms
 from persistence.log import (
     FAILURES_MAX,
@@ -31,7 +31,7 @@ from persistence.redis_client import Client, Word, connect
 from persistence.redis_errors import answered
 from persistence.redis_files import rewrite_files
 from persistence.redis_keys import Keys
-from persistence.redis_meta import bind_vault, found_or_join
+from persistence.redis_meta import bind_sealing_keys, bind_vault, found_or_join
 from persistence.redis_rehearsal import rehearse
 from persistence.redis_scripts import Scripts
 from persistence.settings import TIMEOUT_SECONDS, StorageSettings
@@ -112,6 +112,10 @@ class RedisLog:
             StorageUnsafeError: the ledger was made with another pepper: no CVC would ever be right.
         """
         await bind_vault(self._client, self._prefix, fingerprint)
+
+    async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:
+        """See :meth:`persistence.log.Log.bind_sealing_keys`."""
+        await bind_sealing_keys(self._client, self._prefix, fingerprints)
 
     async def append(self, batch: Batch) -> Conflict | None:
         """See :meth:`persistence.log.Log.append`."""
@@ -201,8 +205,8 @@ class RedisLog:
             *(("HGET", self._keys.messages[partition], message_id) for _, message_id, partition in late)
         )
         return [
-            _message(message_id, due, value)
-            for (due, message_id, _), value in zip(late, stored, strict=True)
+            _message(message_id, partition, due, value)
+            for (due, message_id, partition), value in zip(late, stored, strict=True)
             if value is not None  # settled meanwhile
         ]
 
@@ -215,7 +219,7 @@ class RedisLog:
 
     async def message_settle(self, message: QueuedMessage, failure: str | None = None) -> None:
         """See :meth:`persistence.log.Log.message_settle`."""
-        partition = partition_of(message.entity, self.partitions)
+        partition = message.kept_in(self.partitions)
         keys = (self._keys.messages[partition], self._keys.messages_due[partition], self._keys.failures[partition])
         note = b"" if failure is None else _encoder.encode((message.message_id, message.entity, failure))
         await self._scripts.write(self._scripts.message_settle, keys, (message.message_id, note, FAILURES_MAX))
@@ -235,7 +239,7 @@ class RedisLog:
         async for fields in self._scan("HSCAN", self._keys.messages[partition]):
             times = await self._ask("ZMSCORE", self._keys.messages_due[partition], *fields)
             for (message_id, value), at in zip(fields.items(), times, strict=True):
-                yield _message(message_id.decode(), -1 if at is None else int(at), value)
+                yield _message(message_id.decode(), partition, -1 if at is None else int(at), value)
 
     async def data_keys(self, names: Sequence[KeyName]) -> list[bytes | None]:
         """See :meth:`persistence.log.Log.data_keys`."""
@@ -355,18 +359,21 @@ def _loaded(
     attempts: bytes | None,
     tail: list[bytes],
 ) -> Loaded:
+    wrong: str | None
     try:
         noted = None if registered is None else int(registered)
     except ValueError:
-        wrong: str | None = "the register of entities does not say a version"
+        noted, wrong = None, "the register of entities does not say a version"
     else:
         wrong = damage(length, noted, version)
-    return Loaded(snapshot, version, tuple(tail), attempts, wrong)
+    return Loaded(snapshot, version, tuple(tail), attempts, wrong, noted)
 
 
-def _message(message_id: str, due: int, value: bytes) -> QueuedMessage:
+def _message(message_id: str, partition: int, due: int, value: bytes) -> QueuedMessage:
     try:
         stored = _message_decoder.decode(value)
     except UNDECODABLE as error:
-        raise DamagedLogError(f"the waiting message {message_id} cannot be read: {error}") from error
+        # told as a message of nobody: it must not be in the way of the others
+        wrong = f"what is stored of it cannot be read: {error}"
+        return QueuedMessage(message_id, "", b"", due, max(due, 0), damage=wrong, partition=partition)
     return QueuedMessage(message_id, stored.entity, stored.sealed, due, stored.queued_at, stored.tries)

@@ -1,7 +1,9 @@
 """What a ledger in Redis knows of itself: its schema, its number of partitions, its pepper, whether it is closed."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from persistence.batches import require_same_keys
 from persistence.errors import StorageUnsafeError
 from persistence.redis_client import Client
 from persistence.redis_errors import answered
@@ -54,3 +56,27 @@ async def bind_vault(client: Client, prefix: str, fingerprint: str) -> None:
             f"the ledger was made with the pepper {bound}, and the secrets file has {fingerprint}: with it no CVC "
             "would ever be right. Put the secrets file back that belongs to this ledger."
         )
+
+
+async def bind_sealing_keys(client: Client, prefix: str, fingerprints: Mapping[int, str]) -> None:
+    """Note the fingerprints of sealing keys by their ids; the first one of each id counts for ever.
+
+    What is refused is not noted, nor is anything else of it: it would shut out the key that others make rightly.
+
+    Raises:
+        StorageUnsafeError: the ledger knows another key by one of the ids.
+    """
+    key = meta_key(prefix)
+    fields = {key_id: f"sealing_key:{key_id}" for key_id in fingerprints}
+
+    async def require_same() -> None:
+        found = await answered(client.execute_command("HMGET", key, *fields.values()))
+        known = {key_id: value.decode() for key_id, value in zip(fields, found, strict=True) if value is not None}
+        require_same_keys(known, fingerprints)
+
+    await require_same()
+    async with client.pipeline(transaction=True) as pipeline:
+        for key_id, field in fields.items():
+            pipeline.execute_command("HSETNX", key, field, fingerprints[key_id])
+        await answered(pipeline.execute())
+    await require_same()  # another one may have come in between

@@ -23,8 +23,8 @@ OPERATOR: Final = (
     *("client|info", "replconf", "sync"),
     # restore
     *("pexpire", "pttl", "sscan", "type"),
-    # forget, keys rotate-data
-    "bgrewriteaof",
+    # forget
+    *("bgrewriteaof", "bgsave"),
 )
 """Of commands that read or write whole ledgers, beside :data:`SERVICE`."""
 REPLICATED: Final = ("waitaof",)

@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.certificate import Certificate
 from ledger.order import Order
 from persistence import envelope
 from persistence.errors import DamagedLogError
-from persistence.log import KeyName, Log
+from persistence.log import KeyName, Loaded, Log
 from persistence.reading import GROUP, groups, load_each, restored
 from persistence.vault import SealBrokenError, Vault
 
@@ -30,7 +31,7 @@ OnProgress = Callable[[int, int | None], None]
 
 
 class Rotated(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was done. ``unreadable`` are data keys that the vault cannot open: their old key is missing."""
+    """What was done. ``unreadable`` are data keys that the vault cannot open: their key is missing, or another one."""
 
     orders: int
     resealed: int
@@ -38,6 +39,20 @@ class Rotated(Struct, frozen=True, kw_only=True, rename="camel"):
     """Data keys that were sealed with the new key already."""
     forgotten: int
     unreadable: int
+
+
+class Tried(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Data keys that the vault opens, and that it does not; ``keys`` are the ids that these name, ``first`` is one."""
+
+    opened: int
+    unopened: int = 0
+    keys: tuple[int, ...] = ()
+    first: str = ""
+
+    def __str__(self) -> str:
+        keys = ", ".join(map(str, self.keys))
+        total = self.opened + self.unopened
+        return f"data keys that cannot be opened: {self.unopened:,} of {total:,}, sealed with {keys}, as {self.first}"
 
 
 class Needed(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -68,7 +83,8 @@ async def rotate(log: Log, vault: Vault, on_progress: OnProgress) -> Rotated:
                 if envelope.is_forgotten(value):
                     counts["forgotten"] += 1
                 elif envelope.sealing_key_of(value) == vault.sealing_key:
-                    counts["current"] += 1
+                    # its number alone says nothing: somebody may have made another key of the same one
+                    counts["current" if envelope.opens(vault, (order, name), value) else "unreadable"] += 1
                 else:
                     try:
                         resealed = envelope.resealed(vault, (order, name), value)
@@ -86,6 +102,32 @@ async def rotate(log: Log, vault: Vault, on_progress: OnProgress) -> Rotated:
         forgotten=counts["forgotten"],
         unreadable=counts["unreadable"],
     )
+
+
+async def tried(log: Log, vault: Vault, orders_max: int | None = None) -> Tried:
+    """Try to open data keys, of all orders or of so many.
+
+    Raises:
+        StorageError: the log does not answer, or not to this user.
+    """
+    opened = unopened = orders = 0
+    keys: set[int] = set()
+    first = ""
+    async for group in _groups(log):
+        for order, kept in group.items():
+            for name, value in kept.items():
+                if envelope.is_forgotten(value):
+                    continue
+                if envelope.opens(vault, (order, name), value):
+                    opened += 1
+                else:
+                    unopened += 1
+                    keys.update(value[:1])
+                    first = first or f"{order} {name}"
+        orders += len(group)
+        if orders_max is not None and orders >= orders_max:
+            break
+    return Tried(opened=opened, unopened=unopened, keys=tuple(sorted(keys)), first=first)
 
 
 async def unfinished(log: Log, sealing_key: int) -> bool:
@@ -147,7 +189,7 @@ async def _recipients(log: Log, entities: list[str]) -> tuple[list[tuple[KeyName
     failed = 0
     for entity, loaded in zip(entities, await load_each(log, entities), strict=True):
         try:
-            state = await restored(log, entity, loaded)
+            state = await restored(log, entity, await _readable(log, entity, loaded))
         except DamagedLogError:
             failed += 1
             continue
@@ -163,3 +205,16 @@ async def _recipients(log: Log, entities: list[str]) -> tuple[list[tuple[KeyName
             case _:
                 pass
     return found, failed
+
+
+async def _readable(log: Log, entity: str, loaded: Loaded | DamagedLogError) -> Loaded | DamagedLogError:
+    """What is there of an entity of which the register knows more, as of one that a restore has shut.
+
+    Records that are lost need no key. A snapshot that is newer than the records says that there is more damage.
+    """
+    if isinstance(loaded, DamagedLogError) or loaded.damage is None:
+        return loaded
+    (whole,) = await log.load([entity], snapshots=False)
+    if whole.registered is None or not loaded.snapshot_version <= whole.version < whole.registered:
+        return loaded
+    return replace(whole, damage=None)

@@ -1,11 +1,12 @@
 """The secrets file: the pepper and the sealing keys, for its owner alone. It is replaced whole, or not at all."""
 
 import fcntl
+import hmac
 import os
 import secrets
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,17 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
             raise SecretsError("the secrets file holds 255 keys: drop the old ones first")
         return replace(self, keys=self.keys | {fresh: secrets.token_bytes(KEY_BYTES)}, next_key=fresh)
 
+    def unprepared(self, key_id: int | None) -> "Secrets":
+        """Without the next key, if it is still this one: it has sealed nothing."""
+        if self.next_key is None or self.next_key != key_id:
+            return self
+        return replace(self, keys={held: key for held, key in self.keys.items() if held != key_id}, next_key=None)
+
+    def fingerprints(self) -> dict[int, str]:
+        """By id, what tells one sealing key from another and nothing about it."""
+        text = b"gift-ledger: fingerprint of a sealing key"
+        return {key_id: hmac.digest(key, text, "sha256").hex()[:16] for key_id, key in self.keys.items()}
+
     def switched(self, now: int) -> "Secrets":
         """Sealing with the next key from ``now`` (milliseconds) on."""
         if self.next_key is None:
@@ -110,10 +122,11 @@ def create(target: Path) -> Secrets:
 def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
     """Replace what the file holds by what ``how`` makes of it; gives what it holds then.
 
-    Whoever reads the file meanwhile sees one or the other. Changes wait for each other. The pepper stays.
+    Whoever reads the file meanwhile sees one or the other. Changes wait for each other. The pepper stays, and so does
+    the file's owner, whoever runs this: the service has to read it.
 
     Raises:
-        SecretsError: the file cannot be read.
+        SecretsError: the file cannot be read, or a new one cannot be given to its owner.
         OSError: it cannot be written.
     """
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,7 +137,7 @@ def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
         if after.pepper != before.pepper:
             raise SecretsError("the pepper stays for life: a digest cannot be made anew without the digits")
         if after != before:
-            with _draft(target, after) as draft:
+            with _draft(target, after, target.stat()) as draft:
                 draft.replace(target)
                 sync_folder(target.parent)
     finally:
@@ -160,18 +173,36 @@ def read(path: str | os.PathLike[str]) -> Secrets:
 
 
 @contextmanager
-def _draft(target: Path, content: Secrets) -> Iterator[Path]:
+def _draft(target: Path, content: Secrets, owned_as: os.stat_result | None = None) -> Iterator[Path]:
     """The content in a file beside the target, on disk; it is gone with the block unless it was moved."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            if owned_as is not None:
+                _give(target, descriptor, owned_as)
             file.write(msgspec.json.format(msgspec.json.encode(content)))
             file.flush()
             os.fsync(descriptor)
         yield draft
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _give(target: Path, descriptor: int, owned_as: os.stat_result) -> None:
+    """Have a new file belong to whom the old one does; its group as well if we may: it gives nobody a right."""
+    made = os.fstat(descriptor)
+    if made.st_uid != owned_as.st_uid:
+        try:
+            os.fchown(descriptor, owned_as.st_uid, -1)
+        except OSError as error:
+            raise SecretsError(
+                f"{target} belongs to user {owned_as.st_uid}, and a new file cannot be given to him "
+                f"({error.strerror}): run this as that user. Nothing was changed."
+            ) from error
+    if made.st_gid != owned_as.st_gid:
+        with suppress(OSError):
+            os.fchown(descriptor, -1, owned_as.st_gid)
 
 
 def sync_folder(path: Path) -> None:

@@ -67,6 +67,8 @@ STACK: Final = (
     Bound("gift_ledger.embedded.broker.ANSWER_SECONDS_MAX", _FAILS),
     Bound("gift_ledger.embedded.folder.LOCK_SECONDS_MAX", _FAILS),
     Bound("gift_ledger.embedded.folder._POLL_SECONDS", "a pause"),
+    Bound("gift_ledger.cli.servers.ORDERS_TRIED_MAX", "the others are left to `verify`", unit="orders"),
+    Bound("gift_ledger.cli.servers.TRIED_SECONDS_MAX", "a warning"),
     Bound("gift_ledger.cli.keys.LIVE_MAX", "the command refuses a further one", unit="keys"),
     Bound("gift_ledger.cli.keys.TRIES_MAX", "the command fails, and says so", unit="tries"),
     Bound("gift_ledger.cli.lifetimes.LIFETIME_DAYS_MAX", "the command refuses"),

@@ -72,6 +72,7 @@ async def examine(context: Context) -> list[Check]:
     named = ", ".join(sorted(places - {DEFAULT})) or "defaults alone"
     found = await asyncio.gather(
         _bounded("redis", servers.redis(context, settings)),
+        _bounded("data keys", servers.data_keys(context, settings)),
         _bounded("clock", servers.clock(context, settings)),
         _bounded("kafka", servers.kafka(context, settings)),
         _bounded("sms", servers.sms(context, settings)),

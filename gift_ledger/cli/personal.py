@@ -44,6 +44,8 @@ class ForgottenView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Lines whose recipient becomes unreadable only once the old sealing key is dropped."""
     rewritten: bool
     """Whether the server's files hold the erased keys no more."""
+    noted_in: str
+    """The file in which it was noted; a restore needs it."""
 
 
 def forget(
@@ -97,6 +99,7 @@ async def _forget(context: Context, name: str, line: str | None, *, yes: bool, r
         messages=messages,
         sealed_directly=forgotten.direct,
         rewritten=rewritten,
+        noted_in=str(Journal.of(settings.data_path).path) if forgotten.names else "",
     )
     if as_json:
         print_json(view)
@@ -167,10 +170,14 @@ def _show(view: ForgottenView, *, rewrite: bool) -> None:
     if not view.rewritten:
         why = "is not done, or not allowed to this user" if rewrite else "was not asked for"
         out.print(
-            f"Rewriting the server's append-only file {why}: until it is rewritten (`redis-cli BGREWRITEAOF`, on "
-            "replicas too), it still holds the erased keys.",
+            f"Rewriting the server's append-only file {why}: until it is rewritten (`redis-cli BGREWRITEAOF`, and "
+            "`BGSAVE` where `save` is set, on replicas too), its files still hold the erased keys.",
             soft_wrap=True,
         )
+    out.print(
+        plain(f"It is noted in {view.noted_in}: keep that file with the secrets file, a restore reads it."),
+        soft_wrap=True,
+    )
     out.print(
         "Have Orders forget as well: a later version of the order would bring the recipient back.", soft_wrap=True
     )

@@ -27,6 +27,8 @@ from gift_ledger.cli.progress import counted
 from gift_ledger.settings import Settings
 from ledger.money import rfc3339
 from persistence import rotation, secrets_file
+from persistence.errors import StorageUnsafeError
+from persistence.log import Log
 from persistence.rotation import Needed, Rotated
 from persistence.secrets_file import Secrets
 from persistence.vault import LOOK_SECONDS, Vault
@@ -76,8 +78,11 @@ def rotate_data(
 
 
 async def _prepare(context: Context, *, as_json: bool) -> int:
-    path = context.loaded().settings.secrets_file
-    held = secrets_file.change(path, lambda before: before.prepared())
+    settings = context.settings("redis_url")
+    path = settings.secrets_file
+    await _require_ours(context, settings, path)
+    async with context.log(settings) as log:
+        held = await _prepared(log, path)
     if as_json:
         print_json(_view(held))
         return Exit.OK
@@ -103,11 +108,13 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
 
             now = now_ms()
             held = secrets_file.read(path)
+            await log.bind_sealing_keys(held.fingerprints())
             recent = now - held.sealing_since < rotation.DROP_AFTER_MS
             await acting.begin(step="rotate")
             # one that was broken off goes on; so does one that is begun again at once, whatever became of it
             if held.next_key is not None or not (recent or await rotation.unfinished(log, held.sealing_key)):
-                held = secrets_file.change(path, lambda before: before.prepared().switched(now))
+                await _prepared(log, path)
+                held = secrets_file.change(path, lambda before: before.switched(now))
             vault = Vault.load(path)
             acting.came_to(sealingKey=held.sealing_key)
             rotated = await _passes(lambda: rotation.rotate(log, vault, advance))
@@ -117,6 +124,27 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
     else:
         _show_rotated(held, rotated)
     return Exit.FOUND if rotated.unreadable else Exit.OK
+
+
+async def _prepared(log: Log, path: Path) -> Secrets:
+    """The secrets, with a next key that the ledger knows by its number, and no other one.
+
+    The file is written first: should we die in between, the next run notes the same key. Until it is noted it does not
+    seal.
+
+    Raises:
+        StorageUnsafeError: the ledger knows another key by one of the numbers.
+    """
+    before = secrets_file.read(path)
+    await log.bind_sealing_keys(before.fingerprints())
+    held = secrets_file.change(path, Secrets.prepared)
+    try:
+        await log.bind_sealing_keys(held.fingerprints())
+    except StorageUnsafeError:
+        if before.next_key is None:
+            secrets_file.change(path, lambda now: now.unprepared(held.next_key))
+        raise
+    return held
 
 
 async def _passes(rotate: Callable[[], Awaitable[Rotated]]) -> Rotated:
@@ -145,6 +173,10 @@ async def _drop_old(context: Context, *, as_json: bool) -> int:
             f"with one before. Wait until {rfc3339(earliest)}."
         )
     async with context.log(settings) as log, context.acting(settings, COMMAND) as acting:
+        await log.bind_sealing_keys(held.fingerprints())
+        tried = await rotation.tried(log, Vault.load(path))
+        if tried.unopened:
+            raise FindingError(f"Nothing is dropped: with {path} there are {tried}. Put the file back that opens them.")
         with counted("{task.fields[entities]:,} entities", entities=0) as bar:
             needed = await rotation.needed(log, held.old_keys, lambda done, total: bar.show(done, total, entities=done))
         if not needed.total:
@@ -194,7 +226,7 @@ def _show_rotated(held: Secrets, rotated: Rotated) -> None:
     if rotated.unreadable:
         out.print(
             f"[bold red]Data keys that cannot be opened: {rotated.unreadable:,}.[/] Their key is not in the secrets "
-            "file: put it back, and run this once more.",
+            "file, or another one has its number: put it back, and run this once more.",
             soft_wrap=True,
         )
     elif held.old_keys:

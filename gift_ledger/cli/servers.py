@@ -1,5 +1,6 @@
 """Checks of the servers: each gives what it found, and none changes anything."""
 
+import asyncio
 import platform
 from importlib.metadata import version
 from typing import Final
@@ -13,11 +14,18 @@ from gift_ledger.cli.files import fingerprint
 from gift_ledger.cli.probes import NoGatewayError
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
+from persistence import rotation
 from persistence.errors import StorageError
+from persistence.secrets_file import SecretsError
+from persistence.vault import Vault
 
 SKEW_WARN_MS: Final = 500
 """Two clocks this far apart: a lapse seen by one may not be one for the other."""
 SKEW_FAIL_MS: Final = 5_000
+ORDERS_TRIED_MAX: Final = 1_000
+"""Orders whose data keys are tried: a key that is missing is missing for most; `verify` tries all of them."""
+TRIED_SECONDS_MAX: Final = 10.0
+"""How long they may take: the server is asked for its keys, few of which may be data keys."""
 
 _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 
@@ -49,6 +57,33 @@ async def redis(context: Context, settings: Settings) -> list[Check]:
         advice = "See which with `gift-ledger inspect CODE`; support sends a new CVC with POST /certificates/CODE/cvc."
         checks.append(warn("sms", f"{failures} messages were given up", advice))
     return checks
+
+
+async def data_keys(context: Context, settings: Settings) -> list[Check]:
+    """Whether the secrets file opens what recipients are sealed with."""
+    name = "data keys"
+    try:
+        found = None if settings.redis_url is None else await context.doors.ledger(settings.storage())
+        vault = Vault.load(settings.secrets_file)
+    except (StorageError, SecretsError):
+        return []  # others say so
+    if found is None or found.vault not in {None, vault.fingerprint}:
+        return []
+    untold = "Run `gift-ledger verify`, as a user with the rights of an operator (docs/security.md)."
+    try:
+        async with asyncio.timeout(TRIED_SECONDS_MAX), context.log(settings) as log:
+            tried = await rotation.tried(log, vault, ORDERS_TRIED_MAX)
+    except TimeoutError:
+        return [warn(name, f"not tried in {TRIED_SECONDS_MAX:g} s", untold)]
+    except StorageError as error:
+        return [warn(name, f"not tried: {error}", untold)]
+    if tried.unopened:
+        advice = (
+            "Put the secrets file back that has their key: until then no SMS leaves, and no line with such a recipient "
+            "is issued. If it is lost for good: docs/operations.md."
+        )
+        return [fail(name, str(tried), advice)]
+    return [ok(name, f"{tried.opened:,} were tried, and open")]
 
 
 async def clock(context: Context, settings: Settings) -> list[Check]:

@@ -24,6 +24,7 @@ from gift_ledger.cli.context import (
 )
 from gift_ledger.cli.progress import counted
 from ledger.identifiers import certificate_entity, entity_key, is_certificate, normalise_code
+from persistence.log import Log
 from persistence.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ async def _verify(
                 report = await context.doors.verify(log, storage, entities, advance, policy, processes)
                 if entities is None:
                     report = await _with_acts(context, storage, report)
+                    report = await _with_data_keys(context, log, report)
             finally:
                 await log.close()
     if as_json:
@@ -110,6 +112,27 @@ async def _with_acts(context: Context, storage: StorageSettings, report: "Verifi
     finally:
         await store.close()
     return replace(report, findings=report.findings + found)
+
+
+async def _with_data_keys(context: Context, log: Log, report: "VerificationReport") -> "VerificationReport":
+    """The report, with data keys that the secrets file does not open; where there is none, nobody can tell."""
+    from persistence import rotation  # noqa: PLC0415 - as the doors' imports
+    from persistence.secrets_file import SecretsError  # noqa: PLC0415
+    from persistence.vault import Vault  # noqa: PLC0415
+    from persistence.verification import Finding  # noqa: PLC0415
+
+    path = context.loaded().settings.secrets_file
+    try:
+        if not path.exists():
+            return report
+        vault = Vault.load(path)
+    except (SecretsError, OSError) as error:  # a folder that is not open to us hides whether there is one
+        screen(stderr=True).print(plain(f"Whether the data keys can be opened was not tried: {error}"), soft_wrap=True)
+        return report
+    found = await rotation.tried(log, vault)
+    if not found.unopened:
+        return report
+    return replace(report, findings=(*report.findings, Finding("data keys", None, f"{found} (with {path})")))
 
 
 @asynccontextmanager

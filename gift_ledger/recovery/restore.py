@@ -29,6 +29,7 @@ from persistence.fence import shut
 from persistence.forgetting import Forgotten, Journal, forget
 from persistence.redis_client import Client, connect
 from persistence.redis_log import RedisLog
+from persistence.rotation import tried
 from persistence.vault import Vault
 
 CONNECTIONS_MAX: Final = 2
@@ -77,7 +78,8 @@ async def restore(settings: Settings, file: Path, program: Path | None, on_step:
         ArchiveError: it is no backup, or it was changed.
         TargetInUseError: there is something in the place.
         FolderBusyError: a stack runs on the data folder.
-        StorageUnsafeError: the backup belongs to other secrets or another prefix, or the server would lose data.
+        StorageUnsafeError: the backup belongs to other secrets or another prefix, the secrets file does not open its
+            data keys, or the server would lose data.
         TopicsError: Kafka does not answer, or the inbox runs.
     """
     journal = Journal.of(settings.data_path)
@@ -91,6 +93,8 @@ async def restore(settings: Settings, file: Path, program: Path | None, on_step:
         target = connect(url, connections_max=CONNECTIONS_MAX, timeout_seconds=TIMEOUT_SECONDS)
         try:
             await require_safe(target, 0, allow_unsafe=settings.redis_allow_unsafe)
+            if secrets:
+                await _require_opened(source, copy.manifest, settings.secrets_file)
             return await _restore(source, target, copy, bridge, on_step, secrets=secrets, forgotten=forgotten)
         finally:
             await source.aclose()
@@ -198,6 +202,16 @@ def _secrets(settings: Settings, manifest: Manifest) -> bool:
             "the secrets file back that belongs to it, or no CVC would ever be right."
         )
     return True
+
+
+async def _require_opened(source: Client, manifest: Manifest, path: Path) -> None:
+    """See that the secrets file opens the data keys of the backup: its pepper may be right and its sealing keys not."""
+    found = await tried(RedisLog(source, partitions=manifest.partitions, prefix=manifest.prefix), Vault.load(path))
+    if found.unopened:
+        raise StorageUnsafeError(
+            f"with {path} there are {found}: no SMS could be sent, and no line of these issued. Put the file back as "
+            "it was when the backup was made. If it is lost for good, move this one away meanwhile."
+        )
 
 
 def _places(kept: Mapping[str, Mapping[int, int]], now: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, int]]:

@@ -1,7 +1,6 @@
 """Forgetting and rotating, on whatever keeps the log."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 
@@ -9,11 +8,16 @@ from ledger import records as r
 from ledger.commands import PlannedLine
 from ledger.identifiers import MESSAGE, certificate_entity, identifier
 from persistence import envelope, forgetting, rotation
-from persistence.forgetting import Forgotten, Journal
-from persistence.log import Batch, Change, DataKey, Log, QueuedMessage
-from persistence.rotation import Needed, Rotated
+from persistence.fence import shut
+from persistence.forgetting import Forgotten
+from persistence.log import Batch, Change, DataKey, Log, QueuedMessage, partition_of
+from persistence.redis_client import Client
+from persistence.redis_keys import Keys
+from persistence.redis_log import RedisLog
+from persistence.rotation import Needed, Rotated, Tried
 from persistence.vault import RECIPIENT, SMS, SealBrokenError, Vault
 from persistence.verification import VerificationReport, verify
+from tests.contract.conftest import PARTITIONS
 from tests.contract.histories import NOON, PRICE, Writer
 
 pytestmark = pytest.mark.operator
@@ -189,34 +193,6 @@ async def test_a_recipient_of_the_first_version_is_marked_and_his_message_ended(
     assert message_id in await log.message_failures()
 
 
-# --- the list of what was forgotten -----------------------------------------------------------------------------------
-
-
-def test_the_list_has_a_line_for_each_and_begins_anew_after_half_a_line(tmp_path: Path) -> None:
-    journal = Journal.of(tmp_path)
-    first = Forgotten(order_id="SO-1", lines=("1",), names=("1/1",), at=NOON, by="desk")
-    second = Forgotten(order_id="SO-2", lines=("1",), names=("0/1",), at=NOON, direct=("1",))
-    assert journal.read() == ()
-
-    journal.note(first)
-    with journal.path.open("ab") as file:
-        file.write(b'{"orderId":"SO-9","li')
-    cut_off = journal.read()
-    journal.note(second)
-
-    assert cut_off == [first]
-    assert journal.read() == [first, second]
-    assert journal.path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_file_that_is_no_list_is_told(tmp_path: Path) -> None:
-    journal = Journal.of(tmp_path)
-    journal.path.write_text("something else\n")
-
-    with pytest.raises(OSError, match="no list of what was forgotten"):
-        journal.read()
-
-
 # --- rotation ---------------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +243,46 @@ async def test_a_key_that_is_missing_is_counted_and_changes_nothing(shop: Shop, 
 
     assert await rotate(log, LATER) == Rotated(orders=1, resealed=0, current=0, forgotten=0, unreadable=1)
     assert await readable(shop, OLD, "SO-1") == {"1/1": "+71"}
+
+
+async def test_a_key_of_the_same_number_that_is_another_one_opens_nothing(shop: Shop, log: Log) -> None:
+    await shop.order("SO-1", {"1": "+71", "2": "+72"})
+    await forget(log, "SO-1", "2")
+    other = Vault(PEPPER, {1: b"\x09" * 32}, 1)
+
+    assert await rotate(log, other) == Rotated(orders=1, resealed=0, current=0, forgotten=1, unreadable=1)
+    assert await readable(shop, OLD, "SO-1") == {"1/1": "+71"}
+
+
+async def test_data_keys_are_tried_and_those_that_do_not_open_are_told(shop: Shop, log: Log) -> None:
+    for number in range(70):
+        await shop.order(f"SO-{number}", {"1": "+71"})
+    await forget(log, "SO-3")
+    await rotate(log)
+
+    assert await rotation.tried(log, NEW) == Tried(opened=69)
+    assert (await rotation.tried(log, NEW, 1)).opened < 69, "of some orders alone"
+    found = await rotation.tried(log, OLD)
+    assert (found.opened, found.unopened, found.keys) == (0, 69, (2,))
+    assert str(found).startswith("data keys that cannot be opened: 69 of 69, sealed with 2, as o:SO-")
+
+
+async def test_a_certificate_that_a_restore_has_shut_keeps_no_key_that_it_does_not_need(
+    connect_client: Callable[[], Client],
+) -> None:
+    client = connect_client()
+    log = RedisLog(client, partitions=PARTITIONS, allow_unsafe=True)
+    shop = Shop(log)
+    await shop.direct_order("SO-1", "+71")
+    await shop.order("SO-2", {"1": "+72"})
+    await shut(client, "gl", log, {CODE: 9})
+
+    assert await needed(log, 1) == Needed(data_keys=1, messages=0, recipients=2)
+    assert (await needed(log, 3)).total == 0
+    await client.execute_command("DEL", Keys("gl", PARTITIONS).logs[partition_of("o:SO-2", PARTITIONS)] + "o:SO-2")
+    assert (await needed(log, 3)).unread == 1, "shorter than its snapshot: more is wrong with it"
+
+    await log.close()
 
 
 async def test_who_is_forgotten_while_keys_are_rotated_stays_forgotten(

@@ -12,6 +12,7 @@ from gift_ledger.settings import Settings
 from ledger import records as r
 from ledger.commands import PlannedLine
 from persistence import envelope, forgetting, redis_files
+from persistence.errors import StorageUnsafeError
 from persistence.forgetting import Forgotten, Journal
 from persistence.log import Batch, DataKey
 from persistence.redis_client import connect
@@ -37,10 +38,10 @@ async def opened(server: RealServer) -> RedisLog:
     return await RedisLog.open(StorageSettings(redis_url=server.url, timeout_seconds=WAIT_SECONDS))
 
 
-async def place(log: RedisLog, order_id: str = ORDER) -> tuple[bytes, bytes]:
+async def place(log: RedisLog, order_id: str = ORDER, vault: Vault = VAULT) -> tuple[bytes, bytes]:
     """An order with one recipient; gives what is sealed in the record, and the data key beside it."""
     name = envelope.key_name(order_id, 1, "1")
-    sealed, kept = envelope.seal_new(VAULT, b"+79990000001", RECIPIENT, name)
+    sealed, kept = envelope.seal_new(vault, b"+79990000001", RECIPIENT, name)
     placed = r.Placed(1, False, "OnlineStore", "RUB", (PlannedLine("1", PRICE, sealed),))
     await Writer(log).order(order_id, placed, snapshot=True)
     assert await log.append(Batch(data_keys=(DataKey(*name, kept),))) is None
@@ -118,6 +119,38 @@ async def test_a_user_who_may_not_rewrite_is_told_so(own_redis: RealServer) -> N
     assert await redis_files.rewrite_files(client, WAIT_SECONDS) is False
     own_redis.ask("ACL", "SETUSER", "ledger", "+bgrewriteaof")
     assert await redis_files.rewrite_files(client, WAIT_SECONDS) is True
+
+    await client.aclose()
+
+
+async def test_a_server_that_makes_snapshots_has_none_with_what_was_erased(own_redis: RealServer) -> None:
+    log = await opened(own_redis)
+    own_redis.ask("CONFIG", "SET", "save", "3600 100000")
+    _, kept = await place(log)
+    own_redis.ask("SAVE")
+
+    await forget(log)
+    before = files_with(kept, own_redis)
+    rewritten = await log.rewrite_files(WAIT_SECONDS)
+    await log.close()
+
+    assert any(name.endswith(".rdb") for name in before)
+    assert rewritten
+    assert files_with(kept, own_redis) == []
+
+
+async def test_a_user_who_may_make_no_snapshot_is_told_so_where_there_are_any(own_redis: RealServer) -> None:
+    own_redis.ask("CONFIG", "SET", "save", "3600 100000")
+    rights = ("~*", "+@all", "-@admin", "+config|get", "+bgrewriteaof")
+    own_redis.ask("ACL", "SETUSER", "ledger", "on", "nopass", *rights)
+    url = own_redis.url.replace("redis://", "redis://ledger:any@")
+    client = connect(url, connections_max=1, timeout_seconds=WAIT_SECONDS)
+
+    assert await redis_files.rewrite_files(client, WAIT_SECONDS) is False
+    own_redis.ask("ACL", "SETUSER", "ledger", "+bgsave")
+    assert await redis_files.rewrite_files(client, WAIT_SECONDS) is True
+    own_redis.ask("ACL", "SETUSER", "ledger", "-config|get", "-bgsave")
+    assert await redis_files.rewrite_files(client, WAIT_SECONDS) is False, "it does not tell whether it makes any"
 
     await client.aclose()
 
@@ -210,4 +243,23 @@ async def test_without_the_list_a_backup_holds_the_keys_of_its_time(
 
     (kept,) = await log.data_keys([envelope.key_name(ORDER, 1, "1")])
     assert envelope.unseal(VAULT, sealed, RECIPIENT, kept or b"") == b"+79990000001"
+    await log.close()
+
+
+@ONE_TARGET
+async def test_a_secrets_file_that_does_not_open_a_backup_stops_a_restore_before_it_begins(
+    source: RedisLog, redis_server: RealServer, own_redis: RealServer, tmp_path: Path
+) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    await place(source, vault=Vault.create(settings_of(own_redis, right).secrets_file))
+    Vault.create(settings_of(own_redis, wrong).secrets_file)
+    await backup(settings_of(redis_server, tmp_path), tmp_path / "b", lambda _: None)
+
+    with pytest.raises(StorageUnsafeError, match="cannot be opened: 1 of 1, sealed with 1, as o:SO-1 1/1"):
+        await put_back(own_redis, wrong, tmp_path / "b")
+    written = own_redis.ask("DBSIZE")
+    restored, log = await put_back(own_redis, right, tmp_path / "b")
+
+    assert written == 0
+    assert restored.secrets
     await log.close()

@@ -158,6 +158,16 @@ def test_redis_loses_nothing_that_it_acknowledged() -> None:
     assert "redis-data:/data" in services()["redis"]["volumes"]
 
 
+@pytest.mark.parametrize("name", [name for name in OURS if name != "sms"])
+def test_what_was_forgotten_outlives_the_container(name: str) -> None:
+    folder = Path(services()[name]["environment"]["GIFT_LEDGER_DATA_DIR"])
+    mounted = {Path(volume.split(":")[1]) for volume in services()[name]["volumes"]}
+    opened = re.findall(r"chmod 1777 (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert folder.parent in mounted, "whose rights are the image's; the folder itself is made for its owner alone"
+    assert str(folder.parent) in opened[0].split()
+
+
 def test_every_topic_of_the_service_is_made() -> None:
     made = set(re.findall(r"^topic (\S+)(.*)$", words(services()["topics"])[-1], re.MULTILINE))
 

@@ -9,7 +9,7 @@ def test_when_all_is_well_every_part_is_ok(world: World, servers: Servers) -> No
 
     assert {check["level"] for check in found.values()} == {"ok"}
     assert list(found) == [
-        "settings", "stack", "data folder", "secrets", "redis", "clock", "kafka", "sms", "ray", "gateway",
+        "settings", "stack", "data folder", "secrets", "redis", "data keys", "clock", "kafka", "sms", "ray", "gateway",
     ]  # fmt: skip
     assert found["redis"]["seen"] == "durable and writable; 32 partitions, 0 events wait for Kafka"
     assert "All_Payments (6)" in found["kafka"]["seen"]

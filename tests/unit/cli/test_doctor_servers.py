@@ -8,8 +8,10 @@ from gateway.readiness import Readiness
 from gateway.services import Component, Condition
 from gift_ledger.cli import doctor
 from gift_ledger.cli.probes import FoundLedger, NoGatewayError
+from persistence import envelope, rotation
 from persistence.errors import StorageRefusedError, StorageUnavailableError, StorageUnsafeError
-from persistence.vault import Vault
+from persistence.log import Batch, DataKey
+from persistence.vault import RECIPIENT, Vault
 from tests.real.certificates import Pair, self_signed
 from tests.unit.cli.doctor_stage import TOPICS, WELL, Servers, examine
 from tests.unit.cli.stage import ENDPOINTS, NOON, World
@@ -219,3 +221,54 @@ def test_a_certificate_that_cannot_be_used_and_a_key_that_others_read_are_told(
 
     assert "holds no certificate in PEM" in found["certificate"]["seen"]
     assert found["files"]["seen"] == f"others can read {pair.key}"
+
+
+# --- data keys --------------------------------------------------------------------------------------------------------
+
+
+def seal(world: World, vault: Vault) -> None:
+    """A data key of an order."""
+    name = envelope.key_name("SO-1", 1, "1")
+    _, kept = envelope.seal_new(vault, b"+79990000001", RECIPIENT, name)
+    assert asyncio.run(world.log.append(Batch(data_keys=(DataKey(*name, kept),)))) is None
+
+
+@pytest.mark.usefixtures("servers")
+def test_data_keys_that_open_are_in_order(world: World) -> None:
+    seal(world, Vault.load(world.folder / "data/secrets.json"))
+
+    assert examine(world, 0)["data keys"]["seen"] == "1 were tried, and open"
+
+
+@pytest.mark.usefixtures("servers")
+def test_data_keys_that_do_not_open_are_a_failure(world: World) -> None:
+    seal(world, Vault.generate())
+
+    found = examine(world, 1)["data keys"]
+
+    assert found["seen"] == "data keys that cannot be opened: 1 of 1, sealed with 1, as o:SO-1 1/1"
+    assert "Put the secrets file back" in found["advice"]
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(TimeoutError(), "not tried in 10 s"), (StorageRefusedError("NOPERM scan"), "not tried: NOPERM scan")],
+)
+def test_data_keys_that_cannot_be_looked_at_are_a_warning(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, seen: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rotation, "tried", fail)
+
+    found = examine(world, 0)["data keys"]
+
+    assert (found["level"], found["seen"]) == ("warn", seen)
+
+
+def test_data_keys_are_not_tried_with_the_secrets_of_another_ledger(world: World, servers: Servers) -> None:
+    servers.ledger = FoundLedger(vault="0123456789abcdef")
+
+    assert "data keys" not in examine(world, 1)

@@ -69,6 +69,7 @@ def test_a_certificate_a_line_or_a_whole_order_is_forgotten(
         "messages": 0,
         "sealedDirectly": [],
         "rewritten": True,
+        "notedIn": str(shop.folder / "data/forgotten.jsonl"),
     }
     assert forgotten(shop) == names
     (noted,) = Journal.of(shop.folder / "data").read()
@@ -80,6 +81,7 @@ def test_it_is_said_in_words_and_what_else_there_is_to_do(shop: World) -> None:
 
     assert f"Order {ORDER}, lines 1: recipients are forgotten. SMS not sent: 0." in ran.stdout
     assert "append-only file was not asked for" in ran.stdout
+    assert f"It is noted in {shop.folder / 'data/forgotten.jsonl'}: keep that file" in ran.stdout
     assert "Have Orders forget as well" in ran.stdout
     assert "+7999" not in ran.stdout
 
@@ -94,7 +96,7 @@ def test_a_server_that_does_not_rewrite_its_file_is_told(shop: World, monkeypatc
 
     assert ran.exit_code == 0
     assert "is not done, or not allowed to this user" in ran.stdout
-    assert "redis-cli BGREWRITEAOF" in ran.stdout
+    assert "(`redis-cli BGREWRITEAOF`, and `BGSAVE` where `save` is set" in ran.stdout
 
 
 def test_where_nobody_can_be_asked_it_has_to_be_said(shop: World) -> None:

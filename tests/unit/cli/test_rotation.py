@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from gift_ledger.cli.probes import FoundLedger
 from ledger import records as r
 from ledger.commands import PlannedLine
 from persistence import envelope, secrets_file
+from persistence.errors import StorageUnavailableError
 from persistence.log import Batch, DataKey
 from persistence.rotation import DROP_AFTER_MS
 from persistence.settings import StorageSettings
@@ -164,3 +167,91 @@ def test_no_key_is_ever_shown(keeper: Keeper) -> None:
     shown = "".join(ran.output for ran in said)
     stored = json.loads(keeper.path.read_text())
     assert not any(key in shown for key in (*stored["keys"].values(), stored["pepper"]))
+
+
+# --- two machines -----------------------------------------------------------------------------------------------------
+
+
+def use_another_file(keeper: Keeper) -> Path:
+    """The file as another machine has had it for long."""
+    other = keeper.path.with_name("other.json")
+    shutil.copy2(keeper.path, other)
+    keeper.world.environ["GIFT_LEDGER_SECRETS_PATH"] = str(other)
+    return other
+
+
+def test_a_machine_with_an_older_file_makes_no_second_key_of_a_number(keeper: Keeper) -> None:
+    other = use_another_file(keeper)
+    del keeper.world.environ["GIFT_LEDGER_SECRETS_PATH"]
+    keeper.json()
+    keeper.world.environ["GIFT_LEDGER_SECRETS_PATH"] = str(other)
+    before = other.read_bytes()
+
+    prepared = keeper.world.run("keys", "rotate-data", "--prepare")
+    rotated = keeper.json(code=1)["rotated"]
+
+    assert prepared.exit_code == 2
+    assert "the ledger knows another sealing key 2" in prepared.stderr
+    assert "Take the file of the machine that changed keys last." in prepared.stderr
+    assert (rotated["current"], rotated["unreadable"]) == (0, 1)
+    assert other.read_bytes() == before
+    assert keeper.sealed_with() == [2]
+
+
+@pytest.mark.parametrize("arguments", [("--prepare",), ()])
+def test_a_key_that_a_machine_has_made_by_itself_never_seals(keeper: Keeper, arguments: tuple[str, ...]) -> None:
+    other = use_another_file(keeper)
+    secrets_file.change(other, secrets_file.Secrets.prepared)  # as an earlier version did, which noted nothing
+    del keeper.world.environ["GIFT_LEDGER_SECRETS_PATH"]
+    keeper.json()
+    keeper.world.environ["GIFT_LEDGER_SECRETS_PATH"] = str(other)
+    before = other.read_bytes()
+
+    ran = keeper.world.run("keys", "rotate-data", *arguments)
+
+    assert (ran.exit_code, other.read_bytes()) == (2, before)
+    assert secrets_file.read(other).sealing_key == 1
+
+
+def test_one_that_dies_before_its_key_is_noted_goes_on_with_the_same(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = keeper.world.log.bind_sealing_keys
+
+    async def away(fingerprints: Mapping[int, str]) -> None:
+        if len(fingerprints) > 1:
+            raise StorageUnavailableError("away")
+        await bind(fingerprints)
+
+    monkeypatch.setattr(keeper.world.log, "bind_sealing_keys", away)
+    broken_off = keeper.world.run("keys", "rotate-data")
+    left = keeper.held
+    monkeypatch.undo()
+    monkeypatch.setattr(command, "SETTLE_SECONDS", 0.0)
+
+    assert broken_off.exit_code == 2
+    assert (left.sealing_key, left.next_key) == (1, 2)
+    assert keeper.json()["sealingKey"] == 2
+    assert keeper.held.keys == left.keys
+
+
+def test_nothing_is_dropped_while_a_data_key_does_not_open(keeper: Keeper) -> None:
+    keeper.json()
+    keeper.age()
+    secrets_file.change(keeper.path, lambda held: replace(held, keys=held.keys | {2: bytes(32)}))
+    keeper.world.log._sealing_keys.clear()  # an earlier version has noted nothing
+
+    ran = keeper.world.run("keys", "rotate-data", "--drop-old")
+
+    assert ran.exit_code == 1
+    assert "data keys that cannot be opened: 1 of 1, sealed with 2, as o:SO-1 1/1" in ran.stderr
+    assert set(keeper.held.keys) == {1, 2}
+
+
+def test_nothing_is_dropped_by_a_file_with_another_key_of_a_number(keeper: Keeper) -> None:
+    keeper.json()
+    keeper.age()
+    secrets_file.change(keeper.path, lambda held: replace(held, keys=held.keys | {2: bytes(32)}))
+
+    assert keeper.world.run("keys", "rotate-data", "--drop-old").exit_code == 2
+    assert set(keeper.held.keys) == {1, 2}

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -10,10 +11,12 @@ import pytest
 from gift_ledger.recovery.copy import Copy
 from ledger.identifiers import certificate_entity, order_entity
 from ledger.policy import Policy
+from persistence import envelope
 from persistence.archive import Manifest
 from persistence.errors import DamagedLogError
-from persistence.log import Log
+from persistence.log import Batch, DataKey, Log
 from persistence.settings import StorageSettings
+from persistence.vault import RECIPIENT, Vault
 from persistence.verification import Finding, OnProgress, Progress, VerificationReport
 from tests.unit.cli.stage import CODE, World
 
@@ -212,3 +215,59 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(filled: World, monkeypatch: pyt
 
     assert "3 records" in ran.stderr
     assert json.loads(ran.stdout)["records"] == 12_000
+
+
+# --- data keys --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sealed(filled: World) -> Path:
+    """A ledger with a data key; gives where the secrets file belongs."""
+    name = envelope.key_name("SO-1", 1, "1")
+    _, kept = envelope.seal_new(Vault.generate(), b"+79990000001", RECIPIENT, name)
+    assert asyncio.run(filled.log.append(Batch(data_keys=(DataKey(*name, kept),)))) is None
+    filled.environ["GIFT_LEDGER_DATA_DIR"] = str(filled.folder / "data")
+    filled.use(verify=Verifier(proof()))
+    return filled.folder / "data/secrets.json"
+
+
+def test_data_keys_that_the_secrets_file_does_not_open_are_a_finding(filled: World, sealed: Path) -> None:
+    Vault.create(sealed)
+
+    ran = filled.run("verify", "--json")
+
+    assert ran.exit_code == 1
+    (finding,) = json.loads(ran.stdout)["findings"]
+    assert finding["entity"] == "data keys"
+    assert finding["problem"].startswith("data keys that cannot be opened: 1 of 1, sealed with 1, as o:SO-1 1/1 (with ")
+    assert filled.run("verify", CODE).exit_code == 0, "only of a whole proof"
+
+
+def test_without_a_secrets_file_nobody_can_tell(filled: World, sealed: Path) -> None:
+    absent = filled.run("verify")
+    sealed.parent.mkdir()
+    sealed.write_text("{}")
+    sealed.chmod(0o600)
+    useless = filled.run("verify")
+
+    assert (absent.exit_code, absent.stderr) == (0, "")
+    assert useless.exit_code == 0
+    assert "Whether the data keys can be opened was not tried" in useless.stderr
+
+
+def test_a_folder_that_hides_the_secrets_file_ends_no_proof(
+    filled: World, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path.exists
+
+    def hidden(path: Path) -> bool:
+        if path == sealed:
+            raise PermissionError(13, "Permission denied")
+        return there(path)
+
+    monkeypatch.setattr(Path, "exists", hidden)
+
+    ran = filled.run("verify")
+
+    assert ran.exit_code == 0
+    assert "was not tried: [Errno 13] Permission denied" in ran.stderr

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from actors.settings import ActorSettings
@@ -176,3 +177,40 @@ async def test_each_actor_makes_its_worker(opened: Opened, boot: BridgeBoot, kin
     assert "waiting" in (await actor.report()).facts
 
     await actor.stop()
+
+
+async def test_messages_go_past_the_proxies_of_the_environment(
+    boot: BridgeBoot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password hidden\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    made: list[httpx.AsyncClient] = []
+
+    def sender(_log: object, _vault: object, _settings: object, _clock: object, client: httpx.AsyncClient) -> Quiet:
+        made.append(client)
+        return Quiet()
+
+    monkeypatch.setattr(bridge_actors, "SmsSender", sender)
+    shell = SmsSenderActor.__new__(SmsSenderActor)
+    shell.boot = boot
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, AsyncExitStack() as stack:
+        await shell.worker(MemoryLog(), Vault.generate(), stack)  # type: ignore[arg-type]  # no Redis is asked
+        answered = await made[0].get(f"http://127.0.0.1:{port}/send")
+
+    assert answered.status_code == 204
+    assert asked[0].startswith(b"GET /send ")
+    assert b"authorization" not in asked[0].lower()

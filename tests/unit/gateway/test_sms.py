@@ -12,7 +12,7 @@ from gateway.bridge_settings import BridgeSettings
 from gateway.sms import AT_ONCE_MAX, GIVE_UP_MS, RETRY_MS_MAX, pause_ms
 from persistence.envelope import key_name, seal_new, tombstone
 from persistence.forgetting import FORGOTTEN
-from persistence.log import Batch, DataKey
+from persistence.log import Batch, DataKey, QueuedMessage
 from persistence.vault import RECIPIENT, SMS, Sms, Vault
 from tests.unit.gateway.sms_stage import NOON, PHONE, TEXT, URL, VAULT, Answer, Stage, reply, until
 
@@ -281,6 +281,23 @@ async def test_an_answer_without_an_end_is_cut_off(stage: Stage, monkeypatch: py
         await until(lambda: sender.report()["accepted"])
 
     assert chunks == 2
+
+
+async def test_a_message_that_cannot_be_read_is_put_aside_and_the_others_go_on(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = QueuedMessage("sms_broken", "", b"", NOON - 1, NOON - 1, damage="it cannot be read", partition=3)
+    assert await stage.log.append(Batch(messages=(broken,))) is None
+    await stage.queue()
+
+    async with stage.running() as sender:
+        await until(lambda: sender.report()["accepted"] and sender.report()["givenUp"])
+        assert sender.ready()
+
+    assert stage.sent() == ["sms_1"]
+    assert await stage.log.message_failures() == {"sms_broken": "it cannot be read"}
+    assert await stage.log.messages_waiting() == 0
+    assert "message sms_broken is given up: it cannot be read" in caplog.text
 
 
 async def test_a_gateway_that_never_answers_is_given_up_on_for_now(

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from persistence.errors import DamagedLogError, StorageUnsafeError
-from persistence.log import Batch, QueuedMessage
+from persistence.errors import StorageUnsafeError
+from persistence.forgetting import Forgotten, end_messages
+from persistence.log import Batch, QueuedMessage, partition_of
 from persistence.memory import MemoryLog
 from persistence.redis_client import Client
 from persistence.redis_keys import Keys
 from persistence.redis_log import RedisLog
 from persistence.redis_meta import found_or_join
+from persistence.verification import verify
 from tests.contract.fake_redis import fake_redis
 
 
@@ -45,13 +47,29 @@ async def test_every_log_is_tied_to_its_first_pepper(client: Client) -> None:
             await log.bind_vault("two")
 
 
-async def test_a_waiting_message_that_cannot_be_read_is_told(client: Client) -> None:
-    log = RedisLog(client, partitions=1)
-    await log.append(Batch(messages=(QueuedMessage("sms_1", "c:GC-1", b"", 1, 1),)))
-    await client.execute_command("HSET", "gl:0:sms", "sms_1", b"\xc1")
+async def test_a_waiting_message_that_cannot_be_read_is_told_beside_the_others_and_can_be_settled(
+    client: Client,
+) -> None:
+    log = RedisLog(client, partitions=4)
+    partition = partition_of("c:GC-1", 4)
+    whole = QueuedMessage("sms_2", "c:GC-1", b"sealed", 2, 2)
+    await log.append(Batch(messages=(QueuedMessage("sms_1", "c:GC-1", b"", 1, 1), whole)))
+    await client.execute_command("HSET", f"gl:{partition}:sms", "sms_1", b"\xc1")
 
-    with pytest.raises(DamagedLogError, match="sms_1"):
-        await log.messages_due(1)
+    broken, other = await log.messages_due(2)
+    seen = {one.message_id: one async for one in log.messages(partition)}
+    report = await verify(log, None, lambda _: None)
+    ended = await end_messages(log, Forgotten(order_id="SO-1", lines=("1",), names=("1/1",), at=1), ())
+    await log.message_settle(broken, "unreadable")
+
+    assert other == whole
+    assert ended == 0, "it stays to be given up; nobody knows whose it is"
+    assert (broken.message_id, broken.entity, broken.partition) == ("sms_1", "", partition)
+    assert "cannot be read" in (broken.damage or "")
+    assert seen == {"sms_1": broken, "sms_2": whole}
+    assert any(one.entity == f"messages {partition}" and "sms_1" in one.problem for one in report.findings)
+    assert await log.messages_due(2) == [whole]
+    assert await log.message_failures() == {"sms_1": "unreadable"}
 
 
 async def test_a_message_settled_while_it_is_read_does_not_come(client: Client) -> None:

@@ -1,5 +1,6 @@
 """The secrets file: replaced whole, read by its owner alone, with keys that come and go and a pepper that stays."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,70 @@ def test_a_file_that_contradicts_itself_is_told_without_what_is_in_it(path: Path
         secrets_file.read(path)
 
     assert held["pepper"] not in str(told.value)
+
+
+def test_a_fingerprint_tells_keys_apart_and_is_the_same_for_life(path: Path) -> None:
+    held = rotated(path)
+
+    prints = held.fingerprints()
+
+    assert Secrets(pepper=bytes(32), keys={7: bytes(32)}, sealing_key=7).fingerprints() == {7: "6ac7470b155685e0"}
+    assert len(set(prints.values())) == len(held.keys) == 2
+    assert secrets_file.read(path).fingerprints() == prints
+
+
+def test_a_next_key_that_is_refused_is_taken_out_again(path: Path) -> None:
+    held = secrets_file.read(path)
+    prepared = held.prepared()
+
+    assert prepared.unprepared(2) == held
+    assert prepared.unprepared(3) == prepared
+    assert prepared.switched(NOW).unprepared(2) == prepared.switched(NOW)
+    assert held.unprepared(None) == held
+
+
+def test_a_change_leaves_the_file_to_its_owner(path: Path) -> None:
+    owner = 12_345 if os.geteuid() == 0 else os.geteuid()
+    group = 23_456 if os.geteuid() == 0 else path.stat().st_gid
+    os.chown(path, owner, group)
+
+    rotated(path)
+
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (owner, group, 0o600)
+
+
+def test_a_file_that_its_owner_cannot_be_given_is_not_changed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _owner: int, _group: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    before, found = path.read_bytes(), os.stat_result((0o100600, 1, 1, 1, 54_321, 54_321, 1, 1, 1, 1))
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(Path, "stat", lambda *_args, **_options: found)
+
+    with pytest.raises(SecretsError, match="belongs to user 54321, and a new file cannot be given to him"):
+        rotated(path)
+
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.iterdir()] == ["secrets.json"]
+
+
+def test_an_owner_who_may_not_give_files_to_its_group_changes_it_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _owner: int, _group: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    found = os.stat_result((0o100600, 1, 1, 1, os.geteuid(), 54_321, 1, 1, 1, 1))
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(Path, "stat", lambda *_args, **_options: found)
+
+    changed = rotated(path)
+
+    monkeypatch.undo()
+    assert changed.sealing_key == 2
+    assert secrets_file.read(path) == changed
 
 
 # --- a vault that works while its file changes ------------------------------------------------------------------------
