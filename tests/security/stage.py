@@ -100,13 +100,12 @@ class Door(NamedTuple):
         return list(answers)
 
     async def raw(self, data: bytes) -> bytes:
-        """Send bytes as they are and end; gives all that comes back until the gateway hangs up."""
+        """Send bytes as they are; gives all that comes back until the gateway hangs up."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await writer.drain()
-                writer.write_eof()
                 return await reader.read()
         except ConnectionError:
             return b""
