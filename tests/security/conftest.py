@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.real.fixtures import lacking
+from tests.real.nginx import nginx_binary
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,3 +22,12 @@ def redis_url(start_shared: Callable[[ServerKind], RealServer]) -> str:
     server = start_shared("redis")
     server.empty()
     return server.url
+
+
+@pytest.fixture
+def nginx() -> str:
+    """The program; without it the test is given up."""
+    binary = nginx_binary()
+    if binary is None:
+        lacking("no nginx: install it (Debian: apt-get install nginx)")
+    return binary
