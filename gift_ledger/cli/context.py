@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.errors import ActorError
+from gift_ledger.acting import Acting, Fact
 from gift_ledger.cli.doors import Doors
 from gift_ledger.cli.probes import NoLedgerError
 from gift_ledger.endpoints import Endpoints, EndpointsError
@@ -112,6 +113,16 @@ class Context(Struct, frozen=True, kw_only=True):
             yield log
         finally:
             await log.close()
+
+    @asynccontextmanager
+    async def acting(self, settings: Settings, command: str, **arguments: Fact) -> AsyncIterator[Acting]:
+        """An administrative act, to be noted as soon as it begins (:class:`Acting`)."""
+        store = await self.doors.acts(settings.storage())
+        try:
+            async with Acting(store, command, **arguments) as act:
+                yield act
+        finally:
+            await store.close()
 
 
 def of(ctx: typer.Context) -> Context:

@@ -111,6 +111,14 @@ def _show(restored: "Restored", *, embedded: bool) -> None:
     out.print(f"The ledger is back as it was at {rfc3339(manifest.made_at)}. Keys: {restored.keys:,}.")
     if not restored.secrets and manifest.vault is not None:
         out.print(plain(f"The secrets file with the pepper {manifest.vault} is missing: put it back before you start."))
+    if restored.acts is None:
+        out.print("The administrative acts in it are damaged: `gift-ledger verify` says where.")
+    else:
+        out.print(
+            f"Administrative acts in it: {restored.acts:,} entries. What was done after that moment is not among them; "
+            "that the ledger was restored is noted behind them.",
+            soft_wrap=True,
+        )
     if restored.forgotten is None:
         out.print("There is no forgotten.jsonl in the data folder: was anybody forgotten after the backup was made?")
     else:

@@ -12,14 +12,17 @@ from msgspec import Struct
 from gateway.bridge_settings import BridgeSettings
 from gateway.offsets import AGAIN_SECONDS, TopicsError, read_again, read_so_far
 from gateway.reconciliation import ReconciliationReport, reconcile
+from gift_ledger.acting import Acting
 from gift_ledger.embedded.folder import locked
 from gift_ledger.embedded.valkey import EmbeddedValkey
 from gift_ledger.recovery.copy import TIMEOUT_SECONDS, Copy, opened
 from gift_ledger.settings import Settings
+from ledger.money import rfc3339
+from persistence.acts import ActStore, RedisActStore
 from persistence.archive import Manifest
 from persistence.checks import require_safe
 from persistence.copying import claim, copy_keys, open_copy, require_ours
-from persistence.errors import StorageUnsafeError
+from persistence.errors import DamagedLogError, StorageUnsafeError
 from persistence.fence import shut
 from persistence.forgetting import Forgotten, Journal, forget
 from persistence.redis_client import Client, connect
@@ -52,6 +55,8 @@ class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
     """Orders of which recipients were forgotten again; ``None`` if the data folder has no list of them."""
     reconciliation: ReconciliationReport | None
     """How it compares with Kafka; ``None`` if that was not asked for. Certificates that are lost in part are shut."""
+    acts: int | None = None
+    """Entries of administrative acts that the backup had; ``None`` if they are damaged. Later ones are not in it."""
 
 
 async def restore(settings: Settings, file: Path, program: Path | None, on_step: OnStep, *, compare: bool) -> Restored:
@@ -107,19 +112,38 @@ async def _restore(
         await _patiently(lambda: read_again(bridge, offsets))
         report = await _patiently(lambda: reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total)))
     await require_ours(target, manifest.prefix, keys)
-    if report is not None:
-        await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
-    for one in forgotten or ():
-        # also of orders that the backup has not heard of: they are read again from Kafka
-        await forget(log, one)
-    await open_copy(source, target, manifest.prefix)
+    store = RedisActStore(target, manifest.prefix)
+    async with Acting(store, "restore", backupMadeAt=rfc3339(manifest.made_at)) as acting:
+        acts = await _noted(store, acting)
+        if report is not None:
+            await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
+            acting.came_to(shut=len(report.lost))
+        for one in forgotten or ():
+            # also of orders that the backup has not heard of: they are read again from Kafka
+            await forget(log, one)
+        await open_copy(source, target, manifest.prefix)
     return Restored(
         manifest=manifest,
         keys=keys,
         secrets=secrets,
         forgotten=None if forgotten is None else len({one.order_id for one in forgotten}),
         reconciliation=report,
+        acts=acts,
     )
+
+
+async def _noted(store: ActStore, acting: Acting) -> int | None:
+    """Note the restore behind the administrative acts of the backup; gives how many those are.
+
+    ``None``: they are damaged, which keeps nobody from having his ledger back; ``verify`` finds it.
+    """
+    try:
+        acts = (await store.end()).version
+        await acting.begin(backupActs=acts)
+    except DamagedLogError as error:
+        _logger.warning("The restore is not noted: %s", error)
+        return None
+    return acts
 
 
 async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
@@ -143,7 +167,7 @@ async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
 async def _target(settings: Settings) -> AsyncIterator[str]:
     """Where the ledger goes: its server, or the embedded one, which nobody else runs meanwhile."""
     if settings.redis_url is not None:
-        yield settings.redis_url
+        yield settings.storage().redis_url
         return
     async with (
         locked(settings.data_path) as lock,
