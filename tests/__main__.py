@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
+FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz", "tests/security")
 ON_FEW_SERVERS = ("test_http*.py", "test_backup.py", "test_redis*.py", "test_keys_on_two_gateways.py")
 COMPUTING = (*FOLDERS, *(str(path) for one in ON_FEW_SERVERS for path in sorted(Path("tests/integration").glob(one))))
 PYTEST = (sys.executable, "-m", "coverage", "run", "-m", "pytest")

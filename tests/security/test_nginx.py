@@ -32,9 +32,8 @@ pytestmark = pytest.mark.real
 
 CLOSE = "Connection: close"
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-CONTENT_MAX = 400
 LIVE = "/health/live"
-AT_ONCE = 24
+AT_ONCE = 100
 
 
 class Guarded:
