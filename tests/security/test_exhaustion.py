@@ -157,7 +157,7 @@ async def test_bodies_that_are_made_to_cost_much_are_refused(redis_url: str, tmp
     assert {name: told(answer) for name, answer in answers.items()} == {
         name: (400, "InvalidRequest") for name in BODIES
     }
-    assert max(len(answer.content) for answer in answers.values()) < 16_384, "an answer is no larger than a request may be"
+    assert max(len(answer.content) for answer in answers.values()) < 16_384, "no more than was sent"
 
 
 async def test_a_batch_has_no_more_items_than_it_may(redis_url: str, tmp_path: Path) -> None:

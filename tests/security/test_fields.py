@@ -161,7 +161,7 @@ PRIVATE = re.compile(
     % (re.escape(PHONE.encode()), NAME.encode()),
     re.IGNORECASE,
 )
-"""What nobody is shown: who the recipient is, what a CVC is checked by, with which key and from where something came."""
+"""What nobody is shown: who the recipient is, what a CVC is checked by, with which key and from where it came."""
 
 
 @pytest.mark.parametrize("seller", ["storefront", "pos"])

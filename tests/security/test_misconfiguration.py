@@ -27,7 +27,8 @@ pytestmark = pytest.mark.real
 PROBLEM = "application/problem+json"
 SECRET = "/srv/secret/place.py line 7"
 INSIDE = re.compile(
-    rb"traceback|file \"|\.py\b|line \d|uvicorn|litestar|python|httptools|redis|valkey|msgspec|exception|errno|/tmp/|secret|0x[0-9a-f]{6}",
+    rb"traceback|file \"|\.py\b|line \d|uvicorn|litestar|python|httptools|redis|valkey|msgspec|"
+    rb"exception|errno|/tmp/|secret|0x[0-9a-f]{6}",
     re.IGNORECASE,
 )
 """What would tell of the inside: programs, their versions, files, stacks."""

@@ -1,4 +1,4 @@
-"""Through nginx as `docs/security.md` recommends it: nobody gets past it, nor has it and the gateway read differently."""
+"""Through nginx as `docs/security.md` recommends it: nobody gets past it, nor do both read differently."""
 
 from __future__ import annotations
 
