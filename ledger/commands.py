@@ -32,6 +32,9 @@ class Origin(Struct, frozen=True, array_like=True):
 SYSTEM = Origin(client="ledger")
 """The ledger itself: timers, and what one entity asks of another."""
 
+RESTORE = Origin(client="gift-ledger restore")
+"""A restore: it tells an order what subscribers know of its lines, and the backup does not. No key has such a name."""
+
 
 ANY_RESERVATION = 0
 """Which reservation of a code is meant is not told, as in what earlier versions wrote; else it is the version of the

@@ -207,6 +207,13 @@ def plain(value: object) -> Text:
     return Text("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in str(value)))
 
 
+def money(minor: int | None, currency: str | None = None) -> str | None:
+    """An amount as the ledger counts it, in minor units: how many of them make a unit depends on the currency."""
+    if minor is None:
+        return None
+    return f"{minor:,}".replace(",", " ") + (f" {currency}" if currency else "")
+
+
 def table(*headings: str, title: str | None = None) -> Table:
     """A table to be filled with :func:`row`; headings that end in ``>`` stand over numbers, empty ones over labels."""
     made = Table(

@@ -11,6 +11,7 @@ from gift_ledger.cli.context import (
     Exit,
     JsonOption,
     finish,
+    money,
     of,
     plain,
     print_json,
@@ -24,6 +25,9 @@ from gift_ledger.cli.verification import ServerOption
 from ledger.money import rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.lost import LostCertificate
     from gift_ledger.recovery.restore import Restored
 
 MEGABYTE: Final = 1_000_000
@@ -132,15 +136,43 @@ def _show(restored: "Restored", *, embedded: bool) -> None:
     if not lost:
         out.print("[bold green]Subscribers know nothing that is not in it.[/]")
         return
-    made = table("SHUT", "LEDGER>", "PUBLISHED>", title="Certificates that subscribers know more of")
+    _show_lost(restored, lost)
+
+
+def _show_lost(restored: "Restored", lost: "Sequence[LostCertificate]") -> None:
+    out = screen()
+    kept = {line.code: line.kept for line in restored.lines}
+    made = table(
+        *("SHUT", "LEDGER>", "PUBLISHED>", "STATUS", "BALANCE>", "ORDER", "LINE", "THE LINE IS"),
+        title="Of these subscribers know more",
+    )
     for one in lost:
-        row(made, one.code, one.version, one.published)
+        sale = one.sale
+        told: tuple[str | None, ...] = ()
+        if sale is not None:
+            balance = money(sale.balance, sale.currency) if sale.activated else None
+            told = (sale.status, balance, sale.order_id, sale.order_line_id, kept.get(one.code))
+        row(made, one.code, one.version, one.published, *told)
     out.print(made, "", sep="\n")
     out.print(
         f"[bold red]Certificates that are shut: {len(lost):,}.[/] They have lost operations after the backup. Each is "
-        "refused from now on, and verify lists it. Its last state on Kafka says what it is worth.",
+        "refused from now on, and verify lists it. Their lines are taken, so that nobody sells them again; stuck is a "
+        "line whose certificate was reserved, and may have been issued since. Keep this list: docs/operations.md says "
+        "what to do for each.",
         soft_wrap=True,
     )
+    for what, lines in (
+        (
+            "Codes that were taken off their lines, because others were issued on them after the backup",
+            [f"{line.code} ({line.order_id}, line {line.order_line_id})" for line in restored.lines if line.displaced],
+        ),
+        (
+            "Orders that say otherwise, or cannot be read; look at them before anything is sold on them",
+            sorted({line.order_id for line in restored.lines if not line.told}),
+        ),
+    ):
+        if lines:
+            out.print(plain(f"{what}: {', '.join(lines)}."), soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -247,6 +247,25 @@ async def test_a_broken_log_is_told_and_its_events_are_left_alone(stage: Stage) 
     assert (report.republished, report.lost) == (0, ())
 
 
+async def test_what_is_served_from_a_snapshot_over_a_broken_record_is_lost_if_subscribers_know_more(
+    stage: Stage,
+) -> None:
+    await stage.writer.spend(ONE, 250, 1, snapshot=True)
+    ahead = Stage(stage.settings)
+    await ahead.fill()
+    await ahead.writer.spend(ONE, 250, 2)
+    await ahead.published()
+    known = stage.writer.certificates[ONE][1].version
+    for logs in stage.log._records:
+        if f"c:{ONE}" in logs:
+            logs[f"c:{ONE}"][2] = b"nonsense"
+
+    report = await stage.compare()
+
+    assert [(one.code, one.version, one.published) for one in report.lost] == [(ONE, known, known + 2)]
+    assert {kind for code, kind, _, _ in found(report) if code == ONE} == {"lost", "unreadable"}
+
+
 async def test_in_several_readings_it_finds_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await stage.forget_outboxes()
     await stage.put(await stage.events(ONE))
