@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,14 +18,23 @@ from gift_ledger.embedded.broker import EmbeddedBroker
 from persistence.log import Batch
 from persistence.memory import MemoryLog
 from persistence.vault import Vault
-from tests.integration.http_client import get
-from tests.integration.kafka_stage import MemoryLedger, bridge_settings, order_event, publish, read_topic, running, until
+from tests.integration.http_client import PATIENCE_SECONDS, get
+from tests.integration.kafka_stage import (
+    MemoryLedger,
+    bridge_settings,
+    order_event,
+    publish,
+    read_topic,
+    running,
+    until,
+)
 from tests.integration.test_sms_sender import PHONE, message, sender
 from tests.security.stage import call, redemption, street
 from tests.unit.gateway.house import CODE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 pytestmark = pytest.mark.real
@@ -40,6 +50,15 @@ class Server:
         self.again = again
         self.heads: list[bytes] = []
         self.port = 0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(asyncio.create_task(self.serve(reader, writer)))
+
+    async def ended(self) -> None:
+        """Wait until all clients have hung up."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*self._connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -53,15 +72,25 @@ class Server:
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             return
         finally:
-            writer.close()
+            await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):  # the client was first
+        await writer.wait_closed()
 
 
 @asynccontextmanager
-async def listening(answer: bytes = TAKEN + b"\r\n", again: bytes = b"") -> AsyncIterator[Server]:
-    here = Server(answer, again)
-    async with await asyncio.start_server(here.serve, "127.0.0.1", 0) as server:
+async def opened(here: Server) -> AsyncIterator[Server]:
+    async with await asyncio.start_server(here.accept, "127.0.0.1", 0) as server:
         here.port = server.sockets[0].getsockname()[1]
         yield here
+        await here.ended()
+
+
+def listening(answer: bytes = TAKEN + b"\r\n", again: bytes = b"") -> AbstractAsyncContextManager[Server]:
+    return opened(Server(answer, again))
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
@@ -86,7 +115,8 @@ def schemas_of_requests(document: dict[str, Any]) -> list[dict[str, Any]]:
             target = part.get("$ref")
             if isinstance(target, str) and target not in seen:
                 seen.add(target)
-                waiting.append(document["components"]["schemas"][target.rsplit("/", 1)[1]])
+                _, kind, name = target.rsplit("/", 2)
+                waiting.append(document["components"][kind][name])
             waiting += part.values()
     return found
 
@@ -114,7 +144,8 @@ async def test_an_address_in_any_place_of_a_call_is_never_asked_for(redis_url: s
         body = redemption(cvc=cvc) | {"reference": f"{url}/reference"}
 
         held = await here.door.ask(call(CODE, "authorize", body, "pos", *headers))
-        await here.door.ask(call(CODE, "block", {"reason": f"${{jndi:ldap://127.0.0.1:{inner.port}/a}} {url}/"}, "support"))
+        reason = f"${{jndi:ldap://127.0.0.1:{inner.port}/a}} {url}/"
+        await here.door.ask(call(CODE, "block", {"reason": reason}, "support"))
         sale = {"purpose": "Sale", "orderId": f"{url}/order", "orderLineId": "1"}
         await here.door.ask(call("GC-0000-0002", "authorize", sale, "pos"))
         for target in (f"{url}/health/live", f"/orders/{url.replace('/', '%2F')}%2Forder", f"/schema?url={url}"):
@@ -135,12 +166,18 @@ async def one_try(server: Server, done: Callable[[dict[str, Any]], object], mess
     async with sender(log, vault, f"http://127.0.0.1:{server.port}/send") as sending:
         for number in range(messages):
             await log.append(Batch(messages=(message(vault, number + 1),)))
-            await until(lambda number=number: sum(sending.report()[one] for one in OUTCOMES) > number)  # type: ignore[misc]
+            await until(partial(tried, sending.report, number))
         await until(lambda: done(sending.report()))
         return sending.report()
 
 
 OUTCOMES = ("accepted", "retried", "givenUp")
+
+
+def tried(report: Callable[[], dict[str, Any]], before: int) -> bool:
+    """Whether something has come of more messages than before."""
+    told = report()
+    return sum(told[one] for one in OUTCOMES) > before
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -196,11 +233,9 @@ async def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(monkeypatch: 
                     await writer.drain()
                     await asyncio.sleep(0.05)
             except ConnectionError:
-                writer.close()
+                await closed(writer)
 
-    slow = Slow(b"")
-    async with await asyncio.start_server(slow.serve, "127.0.0.1", 0) as server:
-        slow.port = server.sockets[0].getsockname()[1]
+    async with opened(Slow(b"")) as slow:
         report = await one_try(slow, lambda report: report["retried"])
 
     assert report["accepted"] == 0
