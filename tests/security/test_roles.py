@@ -99,8 +99,9 @@ async def test_every_route_with_every_role(redis_url: str, tmp_path: Path) -> No
             elif dict(zip(ROLES, row.split(), strict=True))[client] == "no":
                 assert told(answer) == (403, "Forbidden"), (route, client)
             else:
-                assert answer.status not in {401, 404, 405, 500} or answer.code.endswith("NotFound"), (route, client)
-                assert told(answer) != (403, "Forbidden"), (route, client)
+                assert answer.status not in {401, 405, 500}, (route, client)
+                # what is not there is a hold or an operation; the address is
+                assert told(answer) not in {(403, "Forbidden"), (404, "NotFound")}, (route, client)
                 continue
             assert len(here.door.ledger.changes) == before
 
@@ -229,7 +230,7 @@ async def test_no_header_stands_for_another_method_address_or_caller(redis_url: 
         (("Content-Length: 0",), 400),
         (("Content-Length: 55",), 400),
         (("Authorization: Bearer support",), 401),
-        (("X-Request-Id: a", "X-Request-Id: b"), 201),
+        (("X-Request-Id: mine-1", "X-Request-Id: mine-2"), 201),
     ],
 )
 async def test_a_header_that_stands_twice_is_not_read_as_one_of_both(
@@ -242,7 +243,8 @@ async def test_a_header_that_stands_twice_is_not_read_as_one_of_both(
 
     head, _, content = answer.partition(b"\r\n\r\n")
     assert int(head.split(b" ")[1]) == status_wanted
-    assert b"x-request-id: a" not in head.lower()
+    assert b"\r\nx-request-id: " in head
+    assert b"mine-" not in head
     assert (status_wanted < 400) == (b'"code"' not in content)
 
 
