@@ -99,7 +99,7 @@ class Nginx:
 
     def passed_on(self) -> Counter[str]:
         """Requests that went on to a gateway: method and target, each as often as it did; once it is stopped."""
-        lines = [line.split(" ") for line in (self._folder / "access.log").read_text().splitlines()]
+        lines = [line.split(" ", 3) for line in (self._folder / "access.log").read_text().splitlines()]
         return Counter(f"{method} {target}" for method, target, _, upstream in lines if upstream != "-")
 
     def context(self, pair: Pair | None) -> ssl.SSLContext:

@@ -106,12 +106,13 @@ async def test_what_is_the_ledgers_is_refused_in_items_and_around_them(redis_url
             item |= {"certificateCode": CODE, "idempotencyKey": "k"}
             extras = [(field, value) for field, value in OURS.items() if field not in ITEM_HAS]
 
-            around = [
-                await here.door.ask(post(f"/{many}", msgspec.json.encode({"items": [item], field: value}), client=client))
-                for field, value in OURS.items()
-            ]
-            items = [item | {"idempotencyKey": f"k-{number}", name: value} for number, (name, value) in enumerate(extras)]
-            within = await here.door.ask(post(f"/{many}", msgspec.json.encode({"items": items}), client=client))
+            async def sent(body: dict[str, object], path: str = f"/{many}", client: str = client) -> Answer:
+                return await here.door.ask(post(path, msgspec.json.encode(body), client=client))
+
+            around = [await sent({"items": [item], field: value}) for field, value in OURS.items()]
+            keyed = [item | {"idempotencyKey": f"k-{number}"} for number in range(len(extras))]
+            items = [one | {field: value} for one, (field, value) in zip(keyed, extras, strict=True)]
+            within = await sent({"items": items})
 
             assert {told(answer) for answer in around} == {(400, "InvalidRequest")}
             assert {outcome["status"] for outcome in decoded(within)["outcomes"]} == {400}
@@ -133,7 +134,10 @@ async def test_what_stands_in_the_address_sets_nothing(redis_url: str, tmp_path:
     assert (hold["client"], hold["amount"]) == ("pos", 1_000)
 
 
-SOLD = {"certificateCode", "status", "orderId", "orderLineId", "channel", "plannedDenomination", "currency", "reservedUntil"}
+SOLD = {
+    *("certificateCode", "status", "orderId", "orderLineId", "channel"),
+    *("plannedDenomination", "currency", "reservedUntil"),
+}
 HELD = {"authorizationId", "certificateCode", "status", "amount", "currency", "available", "balance", "expiresAt"}
 TAKEN = {
     *("operationId", "type", "certificateCode", "authorizationId", "amount", "currency"),
@@ -190,7 +194,8 @@ async def test_who_reads_is_shown_no_recipient_no_cvc_and_no_address(
     async with street(redis_url, tmp_path) as here:
         cvc = await here.issue(CODE, "storefront")
         hold = await here.hold(CODE, "storefront", 2_000, cvc)
-        await here.door.ask(call(CODE, "capture", {"authorizationId": hold, "amount": 500, "final": False}, "storefront"))
+        part = {"authorizationId": hold, "amount": 500, "final": False}
+        await here.door.ask(call(CODE, "capture", part, "storefront"))
         await here.door.ask(call(CODE, "authorize", redemption(cvc="0000" if cvc != "0000" else "0001"), "pos"))
         await here.door.ask(call(CODE, "cvc", {}, "support"))
         await here.door.ask(call(CODE, "block", {"reason": "asked for"}, "support"))

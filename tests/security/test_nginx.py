@@ -195,7 +195,7 @@ async def test_an_address_that_a_client_makes_up_changes_nothing(redis_url: str,
     assert msgspec.json.decode(other.partition(b"\r\n\r\n")[2])["certificateCode"] == CODE
 
 
-async def test_what_is_too_much_for_nginx_is_told_without_its_name(redis_url: str, tmp_path: Path, nginx: str) -> None:
+async def test_nginx_refuses_without_telling_its_version(redis_url: str, tmp_path: Path, nginx: str) -> None:
     async with guarded(redis_url, tmp_path, nginx) as one:
         answers = await one.each(
             {
