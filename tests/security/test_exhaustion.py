@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-HASTE = {"receive_seconds": 1.0, "idle_seconds": 1.0}
+HASTE: dict[str, Any] = {"receive_seconds": 1.0, "idle_seconds": 1.0}
 EACH = 10
 """Connections of each kind."""
 DRIP_SECONDS = 0.05
@@ -66,7 +66,7 @@ async def slow(door: Door, begin: bytes, drip: bytes) -> bytes:
 
 async def selling_until(door: Door, done: Callable[[], bool]) -> list[Answer]:
     """What a till is told meanwhile, and a few times more."""
-    answers = []
+    answers: list[Answer] = []
     while not done() or len(answers) < EACH:
         answers.append(await door.ask(call(CODE, "authorize", redemption(1), "pos")))
         await asyncio.sleep(DRIP_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-HASTE = {"idle_seconds": 0.2, "receive_seconds": 5.0}
+HASTE: dict[str, Any] = {"idle_seconds": 0.2, "receive_seconds": 5.0}
 """What stays open is closed soon: what was sent has come by then, in one piece."""
 SECOND = call(CODE, "authorize", redemption(66), "pos", "Connection: close")
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")

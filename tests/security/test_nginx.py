@@ -110,7 +110,7 @@ async def test_the_gateway_takes_what_nginx_has_passed_on_and_nothing_else(
     async with guarded(redis_url, tmp_path, nginx) as one:
         await one.here.issue(CODE)
         issued = sum(taken.values())
-        requests = {}
+        requests = dict[str, bytes]()
         for kind, second in SECONDS.items():
             found = ambiguous(second) | within(second) | {name: data + second for name, data in SOUND.items()}
             requests |= {f"{kind}, {name}": data for name, data in found.items()}
