@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -99,6 +100,8 @@ class SmsSender:
         self._url = settings.sms_url
         self._clock = clock
         self._client = client
+        # without it every cookie that the gateway sets would be kept and sent back, as many as it likes
+        client.cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._moved = asyncio.Event()
         self._counts: Counter[str] = Counter()

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
+FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz", "tests/security")
 ON_FEW_SERVERS = (
     "test_http*.py",
     "test_backup.py",

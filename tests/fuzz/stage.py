@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from actors.host import HostSettings, ShardHost, wall_clock
-from actors.placement import shard_of
+from actors.host import wall_clock
 from actors.router import Router
-from actors.settings import ActorSettings
 from gateway.access import Role
-from gateway.app import create_app
 from gateway.guesses import kept_max
-from gateway.server import serve
-from gateway.services import Component, Condition, Health, Services
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from ledger.commands import SYSTEM, Authorize, Origin, Place, PlannedLine, RecordPayment, Sell
 from ledger.identifiers import certificate_entity, order_entity
@@ -24,9 +19,8 @@ from ledger.money import DAY_MS
 from ledger.policy import Policy
 from persistence.keys import ClientKey, MemoryKeyStore, hash_key, new_key
 from persistence.memory_windows import MemoryWindows
-from persistence.redis_log import RedisLog
-from persistence.settings import StorageSettings
 from persistence.vault import RECIPIENT, SMS, Recipient, Sms, Vault
+from tests.real.shards import Well, listening, sharded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,8 +28,6 @@ if TYPE_CHECKING:
 
     from persistence.log import Log
 
-SHARDS = 2
-PARTITIONS = 4
 CERTIFICATES = 24
 """That can be spent, each with its CVC."""
 DENOMINATION = 10**12
@@ -47,33 +39,6 @@ POLICY = Policy(cvc_lock_first_ms=500, cvc_lock_max_ms=1_000)
 """Guessers are locked out for a moment only: what is behind the CVC is to be reached as well."""
 SETTINGS = GatewaySettings(port=0, guess_address_wrong_max=10_000, guess_client_wrong_max=10_000)
 """Nor is a client: a fuzzer guesses all the time."""
-PATIENCE_SECONDS = 60.0
-
-
-class Directory:
-    """Knows where the shards of this process listen."""
-
-    def __init__(self, settings: ActorSettings) -> None:
-        self._settings = settings
-        self.hosts: dict[str, ShardHost] = {}
-
-    def holder_now(self, entity: str) -> str:
-        return shard_of(entity, self._settings.placement, self._settings.shards, PARTITIONS)
-
-    async def holder(self, entity: str, *, wake: bool) -> str:  # noqa: ARG002 - the protocol's
-        return self.holder_now(entity)
-
-    async def address(self, name: str) -> str:
-        await self.hosts[name].started.wait()
-        return self.hosts[name].address
-
-
-class Well:
-    """Everything is well here."""
-
-    async def health(self) -> Health:
-        well = Component(status=Condition.OK)
-        return Health(storage=well, shards=well, kafka=well, sms=well)
 
 
 class Stocked(NamedTuple):
@@ -95,22 +60,10 @@ class Served(NamedTuple):
 @asynccontextmanager
 async def fuzzed(redis_url: str, folder: Path, role: Role | None) -> AsyncIterator[Served]:
     """Run the service on an empty Redis. `role` is that of the client whose are the open authorizations."""
-    actors = ActorSettings(shards=SHARDS, run_dir=str(folder))
-    directory, vault = Directory(actors), Vault.generate()
-
-    async def open_log() -> Log:
-        return await RedisLog.open(StorageSettings(redis_url=redis_url, partitions=PARTITIONS))
-
+    vault = Vault.generate()
     async with AsyncExitStack() as stack:
-        log = await open_log()
-        stack.push_async_callback(log.close)
-        for name in sorted({shard_of(f"c:{number}", actors.placement, SHARDS, PARTITIONS) for number in range(99)}):
-            partitions = tuple(one for one in range(PARTITIONS) if one % SHARDS == len(directory.hosts))
-            boot = HostSettings(name=name, partitions=partitions, actors=actors, policy=POLICY)
-            host = directory.hosts[name] = ShardHost(boot, open_log, vault, directory)
-            running = asyncio.create_task(host.run(), name=name)
-            stack.push_async_callback(_stopped, host, running)
-        router = await stack.enter_async_context(Router(directory, actors))
+        directory, log = await stack.enter_async_context(sharded(redis_url, folder, vault, POLICY))
+        router = await stack.enter_async_context(Router(directory, directory.settings))
         keys = {role: new_key()[0] for role in Role}
         services = Services(
             ledger=router,
@@ -122,31 +75,8 @@ async def fuzzed(redis_url: str, folder: Path, role: Role | None) -> AsyncIterat
             health=Well(),
         )
         stocked = await _stock(router, log, vault, client_of(role))
-        url = await stack.enter_async_context(_listening(services, SETTINGS))
+        url = await stack.enter_async_context(listening(services, SETTINGS))
         yield Served(url, keys, stocked)
-
-
-@asynccontextmanager
-async def _listening(services: Services, settings: GatewaySettings) -> AsyncIterator[str]:
-    stop = asyncio.Event()
-    found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    async def ready(url: str) -> None:
-        found.set_result(url)
-
-    serving = asyncio.create_task(serve(create_app(services, settings), settings, stop, ready), name="serve")
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            url = await found
-        yield url
-    finally:
-        stop.set()
-        await serving
-
-
-async def _stopped(host: ShardHost, running: asyncio.Task[None]) -> None:
-    host.stop()
-    await running
 
 
 def _stored(role: Role, text: str) -> ClientKey:
