@@ -17,6 +17,7 @@ from gateway.settings import GatewaySettings
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.given_addresses import wrong_with_networks, wrong_with_url
 from gift_ledger.given_settings import GivenSettings
+from gift_ledger.given_tokens import tokens, wrong_with_tokens
 from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
@@ -48,6 +49,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             found.append("http_tls_cert and http_tls_key belong together: set both, or neither.")
         if self.keys_stale_seconds < 2 * self.keys_refresh_seconds:
             found.append("keys_stale_seconds is below twice keys_refresh_seconds: raise the first or lower the other.")
+        found.extend(wrong_with_tokens(self))
         if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
             found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
         if self.request_timeout_seconds < self.redis_timeout_seconds:
@@ -167,6 +169,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
             keys_stale_seconds_max=self.keys_stale_seconds,
+            tokens=tokens(self),
             code_prefixes_checked=() if self.codes == "any" else self.code_prefixes,
         )
 
