@@ -80,6 +80,8 @@ class ErrandRunner:
     async def _do(self, entity: str, errand: Errand) -> None:
         try:
             async with self._slots:
+                if not self._still_owed(entity, errand):
+                    return  # no more, since it waited its turn: an order that is cancelled by now issues nothing
                 answer = await self._ledger.ask(errand.target, errand.command, SYSTEM)
                 refusal = None if answer.refused is None else answer.refused.code.value
                 await self._shard.step(entity, report(errand, refusal, answer.grant), SYSTEM)
@@ -91,6 +93,11 @@ class ErrandRunner:
         except Exception:
             self._shard.counts["defects"] += 1
             _logger.exception("%s: %s for %s failed", entity, errand.name, errand.target)
+
+    def _still_owed(self, entity: str, errand: Errand) -> bool:
+        resident = self._shard.state_of(entity)
+        # of one that is no longer in memory nothing is known for sure: its timer has it read again
+        return resident is not None and errand in _owed(resident.state, self._clock())
 
 
 def _owed(state: State, now: int) -> tuple[Errand, ...]:

@@ -338,9 +338,10 @@ def _told(command: c.AnyCommand, state: Certificate, *, created: bool) -> Answer
             return Answer(body=views.encode(views.certificate(state)), version=state.version)
         case c.Tick():
             body = b""
-        case c.Report() if command.order_id != state.order_id:
+        case c.Report() if not state.sold_to(command.order_id, command.line_id, command.reservation):
             body = b""
         case _:
             body = views.encode(views.reservation(state))
     grant = certificate.issued(state, command)
-    return Answer(body=body, created=created, version=state.version, grant=grant)
+    reservation = state.reservation if isinstance(command, c.Reserve) else c.ANY_RESERVATION
+    return Answer(body=body, created=created, version=state.version, grant=grant, reservation=reservation)

@@ -16,7 +16,7 @@ from actors.ports import Ledger
 from actors.work import Done, Keyed
 from ledger.answers import Answer
 from ledger.certificate import Certificate
-from ledger.commands import SYSTEM, Activate, Allocate, Origin, Report, Reserve, Sell
+from ledger.commands import ANY_RESERVATION, SYSTEM, Activate, Allocate, Origin, Report, Reserve, Sell
 from ledger.errands import Grant
 from ledger.identifiers import entity_key, order_entity
 from persistence.codes import CodeStore
@@ -140,7 +140,7 @@ class Sale:
             OverloadedError: nothing happened.
             OutcomeUnknownError: a step got no outcome; what was begun is finished by the errands.
         """
-        probe = await self._ask_order(probe=True)
+        probe = await self._ask_order()
         if probe.refused is not None:
             return await self._refuse(probe)
         reserved = await self._shard.step(self._entity, self._reserve, self._origin, Keyed.PENDING)
@@ -158,7 +158,7 @@ class Sale:
             reserved = await self._shard.step(self._entity, self._reserve, self._unkeyed)
             if reserved.refused is not None:
                 return await self._settle(self._reserve, replace(reserved, replayed=True))
-        answer = await self._join(created=reserved.created or begun_before)
+        answer = await self._join(reserved.reservation, created=reserved.created or begun_before)
         return replace(answer, replayed=begun_before)
 
     async def _refuse(self, probe: Answer) -> Answer:
@@ -176,9 +176,9 @@ class Sale:
         settled = await self._shard.step(self._entity, asked, self._origin, Keyed.SETTLES, shape)
         return replace(settled, replayed=True)
 
-    async def _join(self, *, created: bool) -> Answer:
+    async def _join(self, reservation: int, *, created: bool) -> Answer:
         """Have the order put the code on its line; tell the certificate what came of it; issue it if it is paid."""
-        granted = await self._ask_order(probe=False)
+        granted = await self._ask_order(reservation)
         grant = granted.grant or Grant()
         report = Report(
             errand="allocate",
@@ -188,6 +188,7 @@ class Sale:
             planned=grant.planned,
             currency=grant.currency,
             order_id=self._command.order_id,
+            reservation=reservation,
         )
         if granted.refused is not None:
             return await self._settle(report, Answer(refused=granted.refused))
@@ -220,8 +221,10 @@ class Sale:
             await self._shard.step(self._entity, command, self._unkeyed)
         return settled
 
-    async def _ask_order(self, *, probe: bool) -> Answer:
-        return await self._ledger.ask(self._order, Allocate(self._command.line_id, self._code, probe), SYSTEM)
+    async def _ask_order(self, reservation: int | None = None) -> Answer:
+        """Have the order put the code on the line; without a reservation, only ask whether it would."""
+        allocate = Allocate(self._command.line_id, self._code, reservation is None, reservation or ANY_RESERVATION)
+        return await self._ledger.ask(self._order, allocate, SYSTEM)
 
 
 def _begun(answer: Answer) -> bool:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -48,15 +48,19 @@ class Publisher:
     Args:
         bootstrap: The broker, `host:port`.
         source: The system, for the header `ce_source`.
+        options: Further ones of the producer, for a broker that asks who is there.
     """
 
-    def __init__(self, bootstrap: str, *, source: str) -> None:
+    def __init__(self, bootstrap: str, *, source: str, **options: Any) -> None:  # noqa: ANN401 - aiokafka has no types
         self._bootstrap = bootstrap
+        self._options = options
         self._source = source
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, **self._options
+        )
         await _start(producer)
         self._producer = producer
         return self

@@ -122,6 +122,11 @@ class Client(Struct, frozen=True, kw_only=True):
     key_id: str = ""
     """Of the key that he has shown; of a token empty."""
 
+    @property
+    def speaks_for_shoppers(self) -> bool:
+        """Whether it passes on what shoppers ask for: where they are goes into no record."""
+        return self.role is Role.STOREFRONT
+
     def require(self, call: Call) -> None:
         """Let through what the role may do.
 
@@ -131,20 +136,24 @@ class Client(Struct, frozen=True, kw_only=True):
         if _GRANTS[self.role][call].reach is Reach.NO:
             raise ProblemError(Refusal.FORBIDDEN, f"The role {self.role} may not use {call}.")
 
-    def origin(self, call: Call, entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
+    def origin(
+        self, call: Call, entity: str, command: AnyCommand, idempotency_key: str | None, address: bytes = b""
+    ) -> Origin:
         """What the ledger is told about who asks.
 
         The fingerprint, by which a key that is used again for something else is recognised, covers the entity and the
         command as the ledger gets it. So no digit of a CVC goes into it, only its keyed digest: it is stored for a day,
-        and four digits are guessed from a plain digest at once.
+        and four digits are guessed from a plain digest at once. Nor does what the records say besides go into it, the
+        id of the key and ``address`` (:meth:`gateway.addresses.Addresses.source`): whoever repeats a request may do so
+        with the key that replaces his own, and from another place.
         """
-        return self.origins(call)(entity, command, idempotency_key)
+        return self.origins(call, address)(entity, command, idempotency_key)
 
-    def origins(self, call: Call) -> Callable[[str, AnyCommand, str | None], Origin]:
+    def origins(self, call: Call, address: bytes = b"") -> Callable[[str, AnyCommand, str | None], Origin]:
         """As :meth:`origin` for many commands: what is the same for all of them is found out once."""
         name, channel, granted = self.name, self.channel, _GRANTS[self.role][call]
         own_only, cvc_required = granted.reach is Reach.OWN, granted.cvc_required
-        overrides_block = granted.overrides_block
+        overrides_block, key_id = granted.overrides_block, self.key_id
 
         def origin(entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
             key = fingerprint = b""
@@ -152,7 +161,7 @@ class Client(Struct, frozen=True, kw_only=True):
                 key = blake2b(f"{name}\0{idempotency_key}".encode(), digest_size=KEY_DIGEST_BYTES).digest()
                 asked = b"%s\0%s" % (entity.encode(), _encoder.encode(_said(command)))
                 fingerprint = blake2b(asked, digest_size=FINGERPRINT_BYTES).digest()
-            return Origin(name, channel, own_only, cvc_required, overrides_block, key, fingerprint)
+            return Origin(name, channel, own_only, cvc_required, overrides_block, key, fingerprint, key_id, address)
 
         return origin
 

@@ -42,7 +42,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
     addresses = Addresses(networks(settings.trusted_proxies))
     guesses = Guesses(services.windows, settings, metrics.limited)
     trials = Trials(guesses, addresses)
-    certificates = Certificates(services, settings, keyring, trials)
+    certificates = Certificates(services, settings, keyring, trials, addresses)
     services.metrics.register(metrics)
 
     @asynccontextmanager
@@ -56,7 +56,7 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
         guards=[Admission(keyring)],  # the application's: those of a router are copied, and the keyring with them
         dependencies={
             "certificates": _the(certificates),
-            "bulk": _the(Bulk(services, settings, keyring, metrics, trials)),
+            "bulk": _the(Bulk(services, settings, keyring, metrics, trials, addresses)),
             "reads": _the(Reads(services, settings)),
             "readiness": _the(ReadinessCheck(services, settings, keyring)),
             "documentation": _the(documentation()),

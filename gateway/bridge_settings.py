@@ -2,12 +2,16 @@
 
 from msgspec import Struct
 
+from gateway.kafka_security import KafkaSecurity
+
 
 class BridgeSettings(Struct, frozen=True, kw_only=True):
     """Addresses and names; what bounds the work stands where the work is done."""
 
     bootstrap: str
     """Brokers to begin with: ``HOST:PORT``, or several with commas between them."""
+    security: KafkaSecurity = KafkaSecurity()
+    """How they are spoken to."""
     group: str = "gift-ledger"
     """Consumer group of the inbox; its offsets are kept under this name."""
     source: str = "/gift-ledger"

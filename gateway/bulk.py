@@ -19,6 +19,7 @@ from litestar.types import Receive
 from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
 from actors.ports import Ask, BulkLedger
 from gateway.access import Call, Client
+from gateway.addresses import Addresses
 from gateway.bodies import check_media, read_body
 from gateway.bulk_items import ItemsDecoder
 from gateway.bulk_outcomes import Rendered
@@ -54,9 +55,16 @@ class Bulk:
     """Answers the bulk calls."""
 
     def __init__(
-        self, services: Services, settings: GatewaySettings, keyring: Keyring, metrics: Metrics, trials: Trials
+        self,
+        services: Services,
+        settings: GatewaySettings,
+        keyring: Keyring,
+        metrics: Metrics,
+        trials: Trials,
+        addresses: Addresses,
     ) -> None:
         self._ledger = services.ledger
+        self._addresses = addresses
         self._trials = trials
         self._known = Repetitions(services.log).known
         self._vault = services.vault
@@ -105,7 +113,9 @@ class Bulk:
         outcomes: list[Answer | Exception] = list(items)
         asks: list[Ask] = []
         places: list[int] = []
-        command_of, vault, origin_of, form = COMMANDS[SINGLE[call]], self._vault, client.origins(call), self._form
+        address = self._addresses.source(exchange.peer, exchange.headers, of_proxy=client.speaks_for_shoppers)
+        command_of, vault, form = COMMANDS[SINGLE[call]], self._vault, self._form
+        origin_of = client.origins(call, address)
         for place, item in enumerate(items):
             if isinstance(item, ProblemError):
                 continue

@@ -15,6 +15,7 @@ from litestar.types import Receive
 
 from actors.ports import Ask
 from gateway.access import Call, Client
+from gateway.addresses import Addresses
 from gateway.bodies import BodyDecoder, check_length, check_media, read_body
 from gateway.code_check import form_to_check, without_look_up
 from gateway.exchange import Exchange
@@ -63,8 +64,11 @@ _HEADERS_REPLAYED: Final = (JSON, REPLAYED)
 class Certificates:
     """Answers the POST calls."""
 
-    def __init__(self, services: Services, settings: GatewaySettings, keyring: Keyring, trials: Trials) -> None:
+    def __init__(
+        self, services: Services, settings: GatewaySettings, keyring: Keyring, trials: Trials, addresses: Addresses
+    ) -> None:
         self._ledger = services.ledger
+        self._addresses = addresses
         self._trials = trials
         self._repetitions = Repetitions(services.log)
         self._vault = services.vault
@@ -86,7 +90,7 @@ class Certificates:
         key, code = _named(headers, code)
         settings = self._settings
         body = await read_body(headers, receive, settings.body_bytes_max, settings.receive_seconds)
-        asked = self._asked(client, call, code, key, body)
+        asked = self._asked(exchange, client, call, code, key, body)
         if self._form is not None and (refused_already := without_look_up(self._form, *asked)) is not None:
             return self.reply(exchange, refused_already)
         trying = is_trial(asked[1], asked[2])
@@ -112,7 +116,7 @@ class Certificates:
             return None
         key, code = _named(exchange.headers, code)
         check_length(body, self._settings.body_bytes_max)
-        asked = self._asked(client, call, code, key, body)
+        asked = self._asked(exchange, client, call, code, key, body)
         if self._form is not None and (answer := without_look_up(self._form, *asked)) is not None:
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             answered.set_result(answer)
@@ -159,11 +163,12 @@ class Certificates:
                 self._trials.give_up(trial)
         return None if asking is None else self._trials.follow(trial, asking)
 
-    def _asked(self, client: Client, call: Call, code: str, key: str | None, body: bytes) -> Ask:
+    def _asked(self, exchange: Exchange, client: Client, call: Call, code: str, key: str | None, body: bytes) -> Ask:
         """What the ledger is asked."""
         command = COMMANDS[call](self._decoders[call].decode(body), code, self._vault)
         entity = certificate_entity(code)
-        return entity, command, client.origin(call, entity, command, key)
+        address = self._addresses.source(exchange.peer, exchange.headers, of_proxy=client.speaks_for_shoppers)
+        return entity, command, client.origin(call, entity, command, key, address)
 
     def reply(self, exchange: Exchange, answer: Answer) -> Reply:
         """The response that tells the ledger's answer."""

@@ -13,6 +13,7 @@ from gateway.bridge_settings import BridgeSettings
 from gateway.dead_letters import DETAIL, OFFSET, OURS, PARTITION, REASON, TIME, TOPIC, VALUE_BYTES
 from gateway.kafka_consumer import close_consumer, new_consumer
 from gateway.kafka_producer import KAFKA_FAILURES, close_producer, new_producer, start_client
+from gateway.kafka_refusals import refusal
 
 ANSWER_SECONDS_MAX: Final = 10.0
 """How long the broker may take over one step; somebody sits before the screen."""
@@ -63,8 +64,8 @@ class DeadLetterDesk:
     def __init__(self, settings: BridgeSettings) -> None:
         self._settings = settings
         # a group of its own only keeps the mark of what was replayed
-        self._consumer: AIOKafkaConsumer = new_consumer(settings.bootstrap, f"{settings.group}-dlq", "gift-ledger-dlq")
-        self._producer = new_producer(settings.bootstrap, "gift-ledger-dlq")
+        self._consumer: AIOKafkaConsumer = new_consumer(settings, f"{settings.group}-dlq", "gift-ledger-dlq")
+        self._producer = new_producer(settings, "gift-ledger-dlq")
 
     async def __aenter__(self) -> Self:
         """Open it.
@@ -82,7 +83,10 @@ class DeadLetterDesk:
         except BaseException as error:
             await self._close()
             if isinstance(error, KAFKA_FAILURES):
-                raise _desk_error(f"{topic} cannot be opened at {self._settings.bootstrap}", error) from error
+                what = f"{topic} cannot be opened at {self._settings.bootstrap}"
+                if refused := await refusal(self._settings):
+                    raise DeskError(f"{what}: {refused}.") from error
+                raise _desk_error(what, error) from error
             raise
         return self
 

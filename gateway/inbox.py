@@ -34,7 +34,7 @@ class Inbox:
 
     def __init__(self, ledger: Ledger, vault: Vault, settings: BridgeSettings, clock: Callable[[], int]) -> None:
         self._settings = settings
-        self._keeper = ProducerKeeper(settings.bootstrap, "gift-ledger-inbox")
+        self._keeper = ProducerKeeper(settings, "gift-ledger-inbox")
         self._dead_letters = DeadLetterWriter(settings.dead_letters, self._keeper, clock)
         readers = {
             settings.sales_orders: Reader(read_order, Origin(client="orders")),
@@ -76,6 +76,7 @@ class Inbox:
             "partitions": 0 if reading is None else len(reading.partitions),
             "lag": 0 if reading is None else reading.lag,
             "readings": self._readings,
+            "refusal": self._keeper.refusal,
             "lastError": self._error,
         }
 

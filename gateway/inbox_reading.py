@@ -59,7 +59,7 @@ class Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
         self._assign = settings.assign_partitions
         self._work = work
         self._keeper = keeper
-        self._consumer = new_consumer(settings.bootstrap, settings.group, "gift-ledger-inbox")
+        self._consumer = new_consumer(settings, settings.group, "gift-ledger-inbox")
         self._progress = Progress()
         self._watching: asyncio.Task[None] | None = None
         self._seen: dict[TopicPartition, tuple[int, float]] = {}

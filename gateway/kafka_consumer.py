@@ -6,6 +6,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 
+from gateway.bridge_settings import BridgeSettings
 from gateway.kafka_producer import REQUEST_SECONDS_MAX
 
 SESSION_SECONDS: Final = 6.0
@@ -28,10 +29,14 @@ _NEVER_MS: Final = 2**31 - 1
 _logger = logging.getLogger(__name__)
 
 
-def new_consumer(bootstrap: str, group: str | None, client_id: str) -> AIOKafkaConsumer:
-    """A consumer, not started yet; it begins with the oldest record that its group has not committed."""
+def new_consumer(settings: BridgeSettings, group: str | None, client_id: str) -> AIOKafkaConsumer:
+    """A consumer, not started yet; it begins with the oldest record that its group has not committed.
+
+    Raises:
+        persistence.tls.TrustError: a file of TLS cannot be used.
+    """
     return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        bootstrap_servers=settings.bootstrap.split(","),
         client_id=client_id,
         group_id=group,
         enable_auto_commit=False,
@@ -46,6 +51,7 @@ def new_consumer(bootstrap: str, group: str | None, client_id: str) -> AIOKafkaC
         rebalance_timeout_ms=int(REBALANCE_SECONDS_MAX * 1_000),
         # while the ledger is away nothing is polled; another member could do no better
         max_poll_interval_ms=_NEVER_MS,
+        **settings.security.options(),
     )
 
 

@@ -16,6 +16,10 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from gateway.bridge_settings import BridgeSettings
+from gateway.kafka_refusals import refusal
+from persistence.tls import TrustError
+
 REQUEST_SECONDS_MAX: Final = 5.0
 """How long the broker may take over one request."""
 START_SECONDS_MAX: Final = 6.0
@@ -46,12 +50,12 @@ class ProducerKeeper:
     """Keeps a producer at hand, as long as :meth:`run` runs.
 
     Args:
-        bootstrap: ``HOST:PORT``, or several with commas between them.
+        settings: where the brokers are, and how they are spoken to.
         client_id: what the broker's logs call it.
     """
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, settings: BridgeSettings, client_id: str) -> None:
+        self._settings = settings
         self._client_id = client_id
         self._current: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
         self._failed = asyncio.Event()
@@ -60,6 +64,8 @@ class ProducerKeeper:
         """Producers so far."""
         self.reachable = False
         """Whether the broker answered lately."""
+        self.refusal = ""
+        """What the brokers have against us, in words; empty while they let us in, or none is there."""
 
     async def producer(self) -> AIOKafkaProducer:
         """The producer to use now; waits until there is one."""
@@ -118,20 +124,27 @@ class ProducerKeeper:
     async def _started(self) -> AIOKafkaProducer:
         pause, level = BACKOFF_SECONDS_MIN, logging.WARNING
         while True:
-            producer = new_producer(self._bootstrap, self._client_id)
             try:
-                await start_client(producer.start(), START_SECONDS_MAX)
+                producer = await self._start()
             except KAFKA_FAILURES as error:
-                _logger.log(level, "Kafka cannot be reached, and is tried again: %s", type(error).__name__)
+                self.refusal = await refusal(self._settings)
+                why = str(error) if isinstance(error, TrustError) else self.refusal or type(error).__name__
+                _logger.log(level, "Kafka cannot be reached, and is tried again: %s", why)
                 level = logging.DEBUG  # said once
-                await close_producer(producer)
-            except asyncio.CancelledError:
-                await close_producer(producer)
-                raise
             else:
+                self.refusal = ""
                 return producer
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF_SECONDS_MAX)
+
+    async def _start(self) -> AIOKafkaProducer:
+        producer = new_producer(self._settings, self._client_id)
+        try:
+            await start_client(producer.start(), START_SECONDS_MAX)
+        except BaseException:
+            await close_producer(producer)
+            raise
+        return producer
 
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Until it has failed, find out again and again whether the broker answers."""
@@ -145,6 +158,7 @@ class ProducerKeeper:
                     self.reachable = await producer.client.force_metadata_update()
             except KAFKA_FAILURES:
                 self.reachable = False
+            self.refusal = "" if self.reachable else await refusal(self._settings)
 
 
 async def start_client(start: Coroutine[Any, Any, None], seconds_max: float) -> None:
@@ -169,15 +183,20 @@ async def start_client(start: Coroutine[Any, Any, None], seconds_max: float) -> 
         await asyncio.gather(starting, return_exceptions=True)
 
 
-def new_producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
-    """A producer, not started yet, whose records are acknowledged by all replicas and come once as long as it lives."""
+def new_producer(settings: BridgeSettings, client_id: str) -> AIOKafkaProducer:
+    """A producer, not started yet, whose records are acknowledged by all replicas and come once as long as it lives.
+
+    Raises:
+        persistence.tls.TrustError: a file of TLS cannot be used.
+    """
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap.split(","),
+        bootstrap_servers=settings.bootstrap.split(","),
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
         max_batch_size=BATCH_BYTES_MAX,
         request_timeout_ms=int(REQUEST_SECONDS_MAX * 1_000),
+        **settings.security.options(),
     )
 
 

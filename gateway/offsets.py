@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from gateway.bridge_settings import BridgeSettings
 from gateway.kafka_consumer import SESSION_SECONDS, close_consumer, new_consumer
 from gateway.kafka_producer import KAFKA_FAILURES, close_producer, new_producer, start_client
+from gateway.kafka_refusals import refusal
 
 ANSWER_SECONDS_MAX: Final = 10.0
 """How long the broker may take over one step; somebody sits before the screen."""
@@ -37,8 +38,8 @@ async def consumer_of(
     Raises:
         TopicsError: Kafka does not answer, or a topic is not there.
     """
-    producer = new_producer(settings.bootstrap, CLIENT)
-    consumer = new_consumer(settings.bootstrap, group, CLIENT)
+    producer = new_producer(settings, CLIENT)
+    consumer = new_consumer(settings, group, CLIENT)
     try:
         try:
             await start_client(producer.start(), ANSWER_SECONDS_MAX)
@@ -47,7 +48,10 @@ async def consumer_of(
             await start_client(consumer.start(), ANSWER_SECONDS_MAX)
             consumer.assign([TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers])
         except KAFKA_FAILURES as error:
-            raise topics_error(f"{' and '.join(topics)} cannot be opened at {settings.bootstrap}", error) from error
+            what = f"{' and '.join(topics)} cannot be opened at {settings.bootstrap}"
+            if refused := await refusal(settings):
+                raise TopicsError(f"{what}: {refused}.") from error
+            raise topics_error(what, error) from error
         yield consumer
     finally:
         await close_consumer(consumer)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 
@@ -17,22 +16,23 @@ from gateway.bridge_settings import BridgeSettings
 from gateway.envelopes import EVENT_ID
 from gateway.expected import NOTHING, Expected, expected
 from gateway.kafka_producer import KAFKA_FAILURES
+from gateway.lost import TOPICS, Beyond, LostCertificate, LostEvent, lost_event
 from gateway.offsets import ANSWER_SECONDS_MAX, consumer_of, ends, topics_error
 from gateway.republishing import Wanted, republish
 from ledger.identifiers import (
     STATE_EVENT,
     TRANSACTION_EVENT,
     certificate_entity,
-    identifier,
+    entity_key,
     normalise_code,
     version_of,
 )
-from persistence.errors import UNDECODABLE
 from persistence.log import Log, partition_of
 from persistence.reading import groups, load_each
 
 ENTITIES_AT_ONCE: Final = 200_000
-"""Entities whose events are compared in one reading of the topics: they take about 1 KB of memory each."""
+"""Entities whose events are compared in one reading of the topics: they take about 1 KB of memory each, and those of
+which the topics know more than the log as much again."""
 LISTED_MAX: Final = 10_000
 """Findings, and events of lost operations, that are listed; all are counted."""
 POLL_MS: Final = 500
@@ -50,8 +50,6 @@ UNREADABLE: Final = "unreadable"
 MENDABLE: Final = frozenset({MISSING, STALE})
 """What publishing once more puts right."""
 
-_TOPICS: Final = {STATE_EVENT: "state", TRANSACTION_EVENT: "transaction"}
-
 
 class Difference(Struct, frozen=True, kw_only=True):
     """Something on which log and topics do not agree. ``version``: of the event that it is about."""
@@ -61,28 +59,6 @@ class Difference(Struct, frozen=True, kw_only=True):
     topic: str
     version: int
     detail: str
-
-
-class LostEvent(Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event on Kafka of an operation that the log does not have. Amounts are minor units."""
-
-    code: str
-    topic: str
-    version: int
-    event_id: str
-    type: str | None = None
-    amount: int | None = None
-    balance: int | None = None
-    occurred_at: str | None = None
-
-
-class LostCertificate(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A certificate of which subscribers know more than the log."""
-
-    code: str
-    version: int
-    """Of the log; 0 if it does not know the code."""
-    published: int
 
 
 class ReconciliationReport(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -99,6 +75,8 @@ class ReconciliationReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """How many differences there are of each kind."""
     differences: tuple[Difference, ...]
     lost: tuple[LostCertificate, ...]
+    unreadable: tuple[LostCertificate, ...] = ()
+    """Certificates whose records cannot be followed, and of which subscribers know more than can be."""
     lost_events: tuple[LostEvent, ...]
     republished: int
     """Events that were published once more."""
@@ -157,6 +135,7 @@ class _Comparison:
         self._counts: Counter[str] = Counter()
         self._differences: list[Difference] = []
         self._lost: list[LostCertificate] = []
+        self._unreadable: list[LostCertificate] = []
         self._lost_events: list[LostEvent] = []
         self._mended = True
         self._first = True
@@ -170,6 +149,7 @@ class _Comparison:
             counts=dict(sorted(self._counts.items())),
             differences=tuple(sorted(self._differences, key=lambda one: (one.code, one.version))),
             lost=tuple(sorted(self._lost, key=lambda one: one.code)),
+            unreadable=tuple(sorted(self._unreadable, key=lambda one: one.code)),
             lost_events=tuple(sorted(self._lost_events, key=lambda one: (one.code, one.version))),
             republished=self._republished,
             mended=self._mended,
@@ -182,8 +162,9 @@ class _Comparison:
         entries = await expected(self._log, partitions, self._advance)
         self._certificates += len(entries)
         self._waiting += sum(entry.waits for entry in entries.values())
-        beyond = await self._read(consumer, entries, frozenset(partitions))
-        await self._judge_lost(entries, beyond)
+        beyond: dict[str, Beyond] = {}
+        listed = await self._read(consumer, entries, frozenset(partitions), beyond)
+        await self._judge_lost(entries, beyond, listed)
         wanted: dict[str, Wanted] = {}
         for code, entry in entries.items():
             found = self._judge(code, entry)
@@ -206,11 +187,14 @@ class _Comparison:
         self._on_progress(self._done, self._total)
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, entries: dict[str, Expected], partitions: frozenset[int]
-    ) -> dict[str, list[LostEvent]]:
-        """Note what the topics hold of these partitions; gives the events that their logs do not have, by code."""
-        beyond: dict[str, list[LostEvent]] = {}
-        kept = 0
+        self,
+        consumer: AIOKafkaConsumer,
+        entries: dict[str, Expected],
+        partitions: frozenset[int],
+        beyond: dict[str, Beyond],
+    ) -> list[LostEvent]:
+        """Note what the topics hold of these partitions, and what of it their logs do not have: that is listed, too."""
+        listed: list[LostEvent] = []
         async for record in self._records(consumer):
             kind = STATE_EVENT if record.topic == self._settings.states else TRANSACTION_EVENT
             code = _code_of(record)
@@ -229,10 +213,11 @@ class _Comparison:
                 entry.saw_state(version, value)
             else:
                 entry.saw_move(version, value)
-            if version > entry.version and kept < LISTED_MAX:
-                beyond.setdefault(code, []).append(_lost_event(code, kind, version, value))
-                kept += 1
-        return beyond
+            if version > entry.version:
+                beyond.setdefault(code, Beyond(code)).saw(kind, version, value)
+                if len(listed) < LISTED_MAX:
+                    listed.append(lost_event(code, kind, version, value))
+        return listed
 
     async def _records(self, consumer: AIOKafkaConsumer) -> Any:  # noqa: ANN401 - aiokafka has no types
         """All records up to where the topics end now; the oldest of each partition first."""
@@ -260,19 +245,23 @@ class _Comparison:
         except KAFKA_FAILURES as error:
             raise topics_error("the topics cannot be read to their end", error) from error
 
-    async def _judge_lost(self, entries: dict[str, Expected], beyond: dict[str, list[LostEvent]]) -> None:
+    async def _judge_lost(
+        self, entries: dict[str, Expected], beyond: dict[str, Beyond], listed: Sequence[LostEvent]
+    ) -> None:
         """Of the certificates that a topic is ahead of, those whose log has not caught up meanwhile."""
-        ahead = [certificate_entity(code) for code, entry in entries.items() if entry.top > entry.version]
-        for group in groups(ahead):
+        ends: dict[str, int] = {}
+        for group in groups(map(certificate_entity, beyond)):
             for entity, loaded in zip(group, await load_each(self._log, group), strict=True):
-                code = entity[2:]
+                code = entity_key(entity)
                 entry = entries[code]
                 version = entry.version if isinstance(loaded, Exception) else loaded.version
-                if entry.top > version and not entry.broken:
-                    self._lost.append(LostCertificate(code=code, version=version, published=entry.top))
-                    lost = [event for event in beyond.get(code, ()) if event.version > version]
-                    self._lost_events += lost
+                if entry.broken:
+                    self._unreadable.append(beyond[code].lost(entry.version, entry.top))
+                elif entry.top > version:
+                    ends[code] = version
+                    self._lost.append(beyond[code].lost(version, entry.top))
                     self._find(code, LOST, "", entry.top, f"subscribers know it, and the log ends at {version}")
+        self._lost_events += (event for event in listed if event.version > ends.get(event.code, event.version))
 
     def _judge(self, code: str, entry: Expected) -> Wanted | None:
         """Note all other differences; gives what is to be published once more."""
@@ -280,9 +269,9 @@ class _Comparison:
             self._find(code, UNREADABLE, "", entry.version + 1, "its records cannot be followed: verify it")
             return None
         for kind, version in entry.differing:
-            self._find(code, DIFFERS, _TOPICS[kind], version, "its value is not what the record makes")
+            self._find(code, DIFFERS, TOPICS[kind], version, "its value is not what the record makes")
         for kind, version in entry.strange:
-            self._find(code, EXTRA, _TOPICS[kind], version, "no record makes such an event")
+            self._find(code, EXTRA, TOPICS[kind], version, "no record makes such an event")
         for version in entry.late:
             self._find(code, DISORDER, "transaction", version, "it came first after a later one")
         moves = entry.moves_missing()
@@ -308,37 +297,6 @@ class _Comparison:
         self._counts[kind] += 1
         if len(self._differences) < LISTED_MAX:
             self._differences.append(Difference(code=code, kind=kind, topic=topic, version=version, detail=detail))
-
-
-class _Told(Struct, rename="camel"):
-    """What is shown of an event."""
-
-    type: str | None = None
-    amount: int | None = None
-    balance: int | None = None
-    balance_after: int | None = None
-    status: str | None = None
-    occurred_at: str | None = None
-
-
-_decoder: Final = msgspec.json.Decoder(_Told)
-
-
-def _lost_event(code: str, kind: str, version: int, value: bytes) -> LostEvent:
-    try:
-        told = _decoder.decode(value) if value else _Told(status="Released")
-    except UNDECODABLE:
-        told = _Told()
-    return LostEvent(
-        code=code,
-        topic=_TOPICS[kind],
-        version=version,
-        event_id=identifier(kind, code, version),
-        type=told.type or told.status,
-        amount=told.amount,
-        balance=told.balance_after if told.balance is None else told.balance,
-        occurred_at=told.occurred_at,
-    )
 
 
 def _code_of(record: Any) -> str | None:  # noqa: ANN401 - aiokafka has no types

@@ -49,7 +49,7 @@ class OutboxRelay:
         self._log = log
         self._envelopes: Final = Envelopes(settings)
         self._clock = clock
-        self._keeper = ProducerKeeper(settings.bootstrap, "gift-ledger-relay")
+        self._keeper = ProducerKeeper(settings, "gift-ledger-relay")
         self._lanes: Lanes | None = None
         self._carried: dict[int, asyncio.Task[None]] = {}
         self._resting: dict[int, float] = {}
@@ -86,6 +86,7 @@ class OutboxRelay:
             "waitingSeconds": round(waited_ms / 1_000, 1),
             "held": len(self._held),
             "refused": "" if lanes is None else lanes.refused,
+            "refusal": self._keeper.refusal,
             "producers": self._keeper.started,
             "lastError": next(iter(self._held.values()), self._error or ("" if lanes is None else lanes.failure)),
         }

@@ -62,7 +62,7 @@ async def republish(log: Log, settings: BridgeSettings, wanted: Mapping[str, Wan
 
 @asynccontextmanager
 async def _lanes(settings: BridgeSettings) -> AsyncIterator[Lanes]:
-    keeper = ProducerKeeper(settings.bootstrap, CLIENT)
+    keeper = ProducerKeeper(settings, CLIENT)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run(), name="republishing producer")
         lanes = Lanes(keeper, tasks)

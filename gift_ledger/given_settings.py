@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Struct
 
 from actors.settings import Channel, Placement
+from gateway.kafka_security import Mechanism, Protocol
 from gift_ledger.setting_kinds import (
     Brokers,
     Days,
@@ -137,8 +138,23 @@ class GivenSettings(Struct, frozen=True, kw_only=True):
 
     redis_url: Annotated[
         RedisUrl | None,
-        about(_REDIS, "Redis or Valkey that keeps the ledger. Unset: an embedded one.", secret=True),
+        about(
+            _REDIS,
+            "Redis or Valkey that keeps the ledger; rediss:// is TLS. Unset: an embedded one.",
+            secret=True,
+        ),
     ] = None
+    redis_password: Annotated[
+        Text | None, about(_REDIS, "Password, if it does not stand in the address.", secret=True)
+    ] = None
+    redis_tls_ca: Annotated[
+        Text | None,
+        about(_REDIS, "File with the issuers of Redis's certificate (PEM). Unset: those that this machine trusts."),
+    ] = None
+    redis_tls_cert: Annotated[
+        Text | None, about(_REDIS, "File with our own certificate (PEM), if Redis asks for one.")
+    ] = None
+    redis_tls_key: Annotated[Text | None, about(_REDIS, "File with its key (PEM, not encrypted).")] = None
     redis_prefix: Annotated[Prefix, about(_REDIS, "First part of all keys: two ledgers on one server need two.")] = "gl"
     partitions: Annotated[
         int, about(_REDIS, "Partitions of the ledger, fixed for life: only used when it is made.", ge=1, le=4_096)
@@ -157,6 +173,20 @@ class GivenSettings(Struct, frozen=True, kw_only=True):
     kafka_bootstrap: Annotated[Brokers | None, about(_KAFKA, "Brokers to begin with. Unset: an embedded broker.")] = (
         None
     )
+    kafka_security_protocol: Annotated[
+        Protocol, about(_KAFKA, "How brokers are spoken to: SSL is TLS, SASL a user with a password.")
+    ] = "PLAINTEXT"
+    kafka_sasl_mechanism: Annotated[Mechanism, about(_KAFKA, "How SASL shows the password.")] = "SCRAM-SHA-512"
+    kafka_username: Annotated[Text | None, about(_KAFKA, "User, with SASL.")] = None
+    kafka_password: Annotated[Text | None, about(_KAFKA, "The user's password.", secret=True)] = None
+    kafka_tls_ca: Annotated[
+        Text | None,
+        about(_KAFKA, "File with the issuers of the brokers' certificates (PEM). Unset: those this machine trusts."),
+    ] = None
+    kafka_tls_cert: Annotated[
+        Text | None, about(_KAFKA, "File with our own certificate (PEM), if the brokers ask for one.")
+    ] = None
+    kafka_tls_key: Annotated[Text | None, about(_KAFKA, "File with its key (PEM, not encrypted).")] = None
     kafka_group: Annotated[Topic, about(_KAFKA, "Consumer group that orders and payments are read in.")] = "gift-ledger"
     topic_sales_orders: Annotated[Topic, about(_KAFKA, "Orders, in.")] = "All_SalesOrder"
     topic_payments: Annotated[Topic, about(_KAFKA, "Payments, in.")] = "All_Payments"

@@ -13,6 +13,8 @@ from persistence.log import Log
 
 READY: Final = "ready"
 """Fact in which an actor of the bridge says whether its outside answers."""
+REFUSAL: Final = "refusal"
+"""Fact in which it says what its outside has against it."""
 PART_SECONDS_MAX: Final = 1.5
 """How long each part may take to answer, so that one that hangs is named instead of hiding the others."""
 
@@ -87,6 +89,8 @@ def bridge_part(report: ActorReport | None, name: str) -> Component:
         return Component(status=Condition.DEGRADED, detail=f"{name} does not run; what it carries waits.")
     if report.state != "ALIVE":
         return Component(status=Condition.DEGRADED, detail=f"{name} is {report.state.lower()}; what it carries waits.")
+    if refusal := report.facts.get(REFUSAL):
+        return Component(status=Condition.DEGRADED, detail=f"{name}: {refusal}; what it carries waits.")
     if report.facts.get(READY) != 1:
         return Component(status=Condition.DEGRADED, detail=f"{name} reaches nobody; what it carries waits.")
     return Component(status=Condition.OK)

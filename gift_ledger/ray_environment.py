@@ -35,12 +35,12 @@ def prepare(environ: MutableMapping[str, str], address: str) -> None:
     host = address.rpartition(":")[0]
     # without this Ray reads 127.0.0.1 as this machine's address in its network, where such a cluster does not listen
     loopback = LOOPBACK if host in {"", "127.0.0.1", "localhost"} else {}
-    authenticated = AUTHENTICATED if address and _has_token(environ) else {}
+    authenticated = AUTHENTICATED if address and has_token(environ) else {}
     for name, value in (ALWAYS | loopback | authenticated).items():
         environ.setdefault(name, value)
 
 
-def _has_token(environ: Mapping[str, str]) -> bool:
+def has_token(environ: Mapping[str, str]) -> bool:
     """Whether Ray has a token to show, in one of the places where it looks for one."""
     if environ.get("RAY_AUTH_TOKEN") or environ.get("RAY_AUTH_TOKEN_PATH"):
         return True

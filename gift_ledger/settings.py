@@ -13,14 +13,16 @@ from msgspec.structs import replace
 
 from actors.settings import SOCKET_PATH_BYTES_MAX, ActorSettings
 from gateway.bridge_settings import BridgeSettings
+from gateway.kafka_security import KafkaSecurity
 from gateway.settings import GatewaySettings
+from gift_ledger.contradictions import contradictions
 from gift_ledger.endpoints import Endpoints
-from gift_ledger.given_addresses import wrong_with_networks, wrong_with_url
 from gift_ledger.given_settings import GivenSettings
-from gift_ledger.given_tokens import tokens, wrong_with_tokens
+from gift_ledger.given_tokens import tokens
 from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
+from persistence.redis_address import complete
 from persistence.settings import StorageSettings
 
 SOCKET_NAME_BYTES_MAX: Final = 40
@@ -34,26 +36,14 @@ class SettingsError(Exception):
 class Settings(GivenSettings, frozen=True, kw_only=True):
     """The settings in force, and what each part is told of them."""
 
+    def __repr__(self) -> str:
+        return f"Settings(data_dir={self.data_dir!r})"  # others are secret
+
     def contradictions(self) -> list[str]:
         """What is wrong between settings that are each valid; empty if nothing is."""
-        found = [
-            f"{name} is no address: {wrong}. Write what is special in a user or password as %XX, e.g. %2F for a slash."
-            for name, url in (("redis_url", self.redis_url), ("sms_url", self.sms_url))
-            if url is not None and (wrong := wrong_with_url(url))
-        ]
-        if wrong := wrong_with_networks(self.http_trusted_proxies):
-            found.append(f"http_trusted_proxies: {wrong}. Write networks, or addresses, with commas between them.")
+        found = contradictions(self)
         if len(set(self.topics())) < len(self.topics()):
             found.append("Two topics have the same name: give each of the topic_… settings its own.")
-        if (self.http_tls_cert is None) != (self.http_tls_key is None):
-            found.append("http_tls_cert and http_tls_key belong together: set both, or neither.")
-        if self.keys_stale_seconds < 2 * self.keys_refresh_seconds:
-            found.append("keys_stale_seconds is below twice keys_refresh_seconds: raise the first or lower the other.")
-        found.extend(wrong_with_tokens(self))
-        if self.cvc_lock_first_seconds > self.cvc_lock_max_seconds:
-            found.append("cvc_lock_first_seconds is above cvc_lock_max_seconds: lower the first or raise the other.")
-        if self.request_timeout_seconds < self.redis_timeout_seconds:
-            found.append("request_timeout_seconds is below redis_timeout_seconds: raise the first or lower the other.")
         longest = SOCKET_PATH_BYTES_MAX - SOCKET_NAME_BYTES_MAX
         if self.channel == "unix" and len(os.fsencode(self.run_path)) > longest:
             found.append(
@@ -74,7 +64,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
     @property
     def http_certificate(self) -> str:
         """The file of the gateway's certificate, absolute; empty if it speaks plain HTTP."""
-        return str(self._path(self.http_tls_cert, "")) if self.http_tls_cert else ""
+        return self._given(self.http_tls_cert) or ""
 
     @property
     def run_path(self) -> Path:
@@ -114,7 +104,15 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
                 "redis_url is not set: set GIFT_LEDGER_REDIS_URL, or start a stack with `gift-ledger up`."
             )
         return StorageSettings(
-            redis_url=self.redis_url,
+            redis_url=complete(
+                self.redis_url,
+                self.redis_password,
+                {
+                    "ssl_ca_certs": self._given(self.redis_tls_ca),
+                    "ssl_certfile": self._given(self.redis_tls_cert),
+                    "ssl_keyfile": self._given(self.redis_tls_key),
+                },
+            ),
             partitions=self.partitions,
             prefix=self.redis_prefix,
             timeout_seconds=self.redis_timeout_seconds,
@@ -151,7 +149,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             host=self.http_host,
             port=self.http_port,
             tls_cert=self.http_certificate or None,
-            tls_key=str(self._path(self.http_tls_key, "")) if self.http_tls_key else None,
+            tls_key=self._given(self.http_tls_key),
             # a little more than the ledger's own time-out, which knows better what happened
             deadline_seconds=self.request_timeout_seconds + 1.0,
             requests_in_flight_max=self.http_requests_max,
@@ -185,6 +183,15 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             )
         return BridgeSettings(
             bootstrap=self.kafka_bootstrap,
+            security=KafkaSecurity(
+                protocol=self.kafka_security_protocol,
+                mechanism=self.kafka_sasl_mechanism,
+                username=self.kafka_username,
+                password=self.kafka_password,
+                issuers=self._given(self.kafka_tls_ca),
+                certificate=self._given(self.kafka_tls_cert),
+                key=self._given(self.kafka_tls_key),
+            ),
             group=self.kafka_group,
             sales_orders=self.topic_sales_orders,
             payments=self.topic_payments,
@@ -208,6 +215,10 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             code_prefixes=self.code_prefixes,
             errand_retry_ms=round(self.errand_retry_seconds * SECOND_MS),
         )
+
+    def _given(self, path: str | None) -> str | None:
+        """A file as every process finds it, wherever it runs."""
+        return None if path is None else str(self._path(path, ""))
 
     def _path(self, given: str | None, name: str) -> Path:
         return self.data_path / name if given is None else Path(given).expanduser().absolute()

@@ -104,8 +104,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Loaded:
 
 
 def mask(value: object) -> str:
-    """What may be shown of an address that holds a secret: no user, password, query, nor a web address's path."""
+    """What may be shown of a secret: of an address no user, password, query, nor a web address's path; else nothing."""
     scheme, slashes, rest = str(value).partition("//")
+    if not scheme.endswith(":") or not slashes:
+        return "***"
     _, at, place = rest.rpartition("@")
     text = f"{scheme}//***@{place}" if at else f"{scheme}{slashes}{rest}"
     text = re.sub(r"\?.*", "?***", text)

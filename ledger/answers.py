@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from ledger.commands import ANY_RESERVATION
 from ledger.errands import Grant
 from ledger.refusals import Refused
 
@@ -21,3 +22,5 @@ class Answer(Struct, frozen=True, array_like=True):
     version: int = 0
     grant: Grant | None = None
     """For the certificate that asked its order."""
+    reservation: int = ANY_RESERVATION
+    """Which one a sale has made, or has found."""

@@ -23,10 +23,28 @@ class Origin(Struct, frozen=True, array_like=True):
     """A block does not keep this caller from voiding (support)."""
     key: bytes = b""
     fingerprint: bytes = b""
+    key_id: str = ""
+    """Of the API key that was shown; it goes into the records, and nothing is decided by it."""
+    address: bytes = b""
+    """Where the call came from, packed (:meth:`gateway.addresses.Addresses.source`); as ``key_id``."""
 
 
 SYSTEM = Origin(client="ledger")
 """The ledger itself: timers, and what one entity asks of another."""
+
+RESTORE = Origin(client="gift-ledger restore")
+"""A restore: it tells an order what subscribers know of its lines, and the backup does not. No key has such a name."""
+
+
+ANY_RESERVATION = 0
+"""Which reservation of a code is meant is not told, as in what earlier versions wrote; else it is the version of the
+certificate's record that made it. A code may be given back and reserved anew for the same line: what was granted to the
+first reservation is nothing to the second."""
+
+
+def same_reservation(one: int, other: int) -> bool:
+    """Whether both may be the same reservation of a code."""
+    return one == other or ANY_RESERVATION in {one, other}
 
 
 class Command(Struct, frozen=True, array_like=True, tag_field="type"):
@@ -66,6 +84,7 @@ class Join(Command, frozen=True, tag="join"):
     line_id: str
     planned: int | None = None
     currency: str | None = None
+    reservation: int = ANY_RESERVATION
 
 
 class Release(Command, frozen=True, tag="release"):
@@ -74,6 +93,7 @@ class Release(Command, frozen=True, tag="release"):
     order_id: str
     line_id: str
     reason: str
+    reservation: int = ANY_RESERVATION
 
 
 class IssuedCvc(Struct, frozen=True, array_like=True):
@@ -93,6 +113,7 @@ class Activate(Command, frozen=True, tag="activate"):
     recipient: bytes | None = None
     """Sealed: name, phone, locale."""
     cvc: IssuedCvc | None = None
+    reservation: int = ANY_RESERVATION
 
 
 # --- certificate: redemption and refund ------------------------------------------------------------------------------
@@ -202,6 +223,7 @@ class Allocate(Command, frozen=True, tag="allocate"):
     line_id: str
     code: str
     probe: bool = False
+    reservation: int = ANY_RESERVATION
 
 
 class LapseAllocation(Command, frozen=True, tag="lapse_allocation"):
@@ -209,6 +231,7 @@ class LapseAllocation(Command, frozen=True, tag="lapse_allocation"):
 
     line_id: str
     code: str
+    reservation: int = ANY_RESERVATION
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -230,6 +253,7 @@ class Report(Command, frozen=True, tag="report"):
     retained: bool = False
     order_id: str = ""
     """The order concerned: a code that was given back may be another order's by the time a late report comes."""
+    reservation: int = ANY_RESERVATION
 
 
 class Tick(Command, frozen=True, tag="tick"):

@@ -61,4 +61,5 @@ def report(errand: Errand, refusal: str | None, grant: Grant | None) -> Report:
         currency=plan.currency if plan else None,
         retained=grant.retained if grant else False,
         order_id=errand.order_id,
+        reservation=errand.command.reservation,
     )

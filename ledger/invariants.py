@@ -11,6 +11,7 @@ from typing import Final
 from ledger import order
 from ledger import records as r
 from ledger.certificate import Certificate
+from ledger.commands import RESTORE
 from ledger.order import Order
 from ledger.postings import balance, held, postings
 from ledger.records import Record, Status
@@ -152,13 +153,17 @@ def nothing_activated_is_lost(state: Order, history: Sequence[Record]) -> list[s
 
 
 def nothing_is_issued_unpaid(state: Order, history: Sequence[Record]) -> list[str]:
-    """What was issued on a line had been collected on it, with the order settled, at some time before."""
+    """What was issued on a line had been collected on it, with the order settled, at some time before.
+
+    What a restore puts on a line was paid for by events that the backup does not have, and that come again after it.
+    """
     wrong = []
     paid: dict[tuple[str, str | None], int] = {}
     at = Order(order_id=state.order_id)
     for record in history:
         body = record.body
-        if isinstance(body, r.LineActivated) and body.denomination is not None:
+        restored = record.client == RESTORE.client
+        if isinstance(body, r.LineActivated) and body.denomination is not None and not restored:
             most = paid.get((body.line_id, body.currency), 0)
             if most < body.denomination:
                 wrong.append(f"line {body.line_id}: {body.denomination} was issued, {most} was collected")

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from ledger.commands import PlannedLine
+from ledger.commands import ANY_RESERVATION, PlannedLine
 
 
 class Status(StrEnum):
@@ -166,10 +166,11 @@ class PaymentRecorded(Body, frozen=True, tag="payment_recorded"):
 
 
 class LineAllocated(Body, frozen=True, tag="line_allocated"):
-    """A code was put on a line."""
+    """A code was put on a line; ``reservation`` is the version of the record that reserved it, if told."""
 
     line_id: str
     code: str
+    reservation: int = ANY_RESERVATION
 
 
 class LineReleased(Body, frozen=True, tag="line_released"):
@@ -250,6 +251,10 @@ class Record(Struct, frozen=True, array_like=True):
     balance: int
     held: int
     body: AnyBody
+    key_id: str = ""
+    """Of the API key that the caller has shown; empty: nobody called, or the version that wrote it kept none."""
+    address: bytes = b""
+    """Where the call came from, packed: 4 bytes (IPv4), 16 (IPv6), or none. Never a shopper's (decision 0022)."""
 
     @property
     def written_off(self) -> int:

@@ -27,7 +27,7 @@ from persistence.log import Loaded
 LINK_BYTES: Final = 16
 """128 bits: nobody finds two records with one link by chance, and a record costs 16 bytes more."""
 
-SNAPSHOT_SCHEMA: Final = 1
+SNAPSHOT_SCHEMA: Final = 2
 """To be raised whenever the shape or the meaning of :class:`Certificate` or :class:`Order` changes: older snapshots are
 then passed over, and the states made anew from their records."""
 

@@ -1,7 +1,7 @@
 """Reads entities for a replay: many in one round trip, long histories page by page."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -36,6 +36,31 @@ async def load_each(log: Log, entities: Sequence[str], *, snapshots: bool = True
         if len(entities) == 1:
             return [error]
     return [(await load_each(log, [entity], snapshots=snapshots))[0] for entity in entities]
+
+
+async def histories(log: Log, entities: Sequence[str]) -> AsyncIterator[tuple[str, int, list[bytes] | DamagedLogError]]:
+    """All records of entities, one entity after the other, a page at a time, each with the version before it.
+
+    Of an entity that cannot be loaded, or that has lost records, comes why, once. Nothing is proved.
+
+    Raises:
+        StorageError: the log could not be read.
+    """
+    for entity, loaded in zip(entities, await load_each(log, entities), strict=True):
+        if isinstance(loaded, DamagedLogError):
+            yield entity, 0, loaded
+            continue
+        if loaded.damage is not None:
+            yield entity, 0, DamagedLogError(f"{entity}: {loaded.damage}")
+        version = 0
+        while version < loaded.snapshot_version:
+            page = await log.history(entity, version, min(PAGE_MAX, loaded.snapshot_version - version))
+            if not page:
+                break  # the log ends before its snapshot, which is damage and was told
+            yield entity, version, page
+            version += len(page)
+        for start in range(0, len(loaded.tail), PAGE_MAX):
+            yield entity, loaded.snapshot_version + start, list(loaded.tail[start : start + PAGE_MAX])
 
 
 async def restored(log: Log, entity: str, loaded: Loaded | DamagedLogError) -> Certificate | Order:

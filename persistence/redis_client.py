@@ -1,6 +1,7 @@
 """The connections to Redis."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -14,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from persistence.redis_errors import answered
+from persistence.tls import client_context
 
 RESP: Final = 2
 """Version of the protocol. RESP3 is no faster for what we ask, and brings push messages that nobody here reads."""
@@ -107,7 +109,15 @@ class _LeanConnection(_Lean, Connection):
 
 
 class _LeanSSLConnection(_Lean, SSLConnection):
-    """A connection over TLS."""
+    """A connection over TLS. Where issuers are given nobody else is believed: redis-py would add them to others."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
+        super().__init__(**options)
+        if self.ca_certs is not None:
+            context = client_context(str(self.ca_certs), self.certfile, self.keyfile)
+            context.check_hostname = self.check_hostname
+            context.verify_mode = ssl.VerifyMode(self.cert_reqs)
+            self.ssl_context.context = context
 
 
 class _LeanUnixConnection(_Lean, UnixDomainSocketConnection):
@@ -174,7 +184,7 @@ def connect(url: str, *, connections_max: int, timeout_seconds: float) -> Client
     then be refused as a conflict with itself.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, with user and password if there are any.
+        url: ``redis://``, ``rediss://`` or ``unix://``, complete (:mod:`persistence.redis_address`).
         connections_max: most connections at once; a call waits for a free one.
         timeout_seconds: longest wait for a connection, for its opening, and for an answer.
     """
@@ -214,6 +224,7 @@ def pool_of(url: str, *, connections_max: int, timeout_seconds: float) -> Blocki
         retry_on_error=[],
         protocol=RESP,
         decode_responses=False,
+        driver_info=None,  # nobody reads there which library we use, and it would need a right of its own
     )
     pool.connection_class = _LEAN[pool.connection_class]
     return pool

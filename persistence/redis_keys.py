@@ -25,6 +25,8 @@ key                        type    holds
 ``gl:keys:ends``           hash    when which of them is to end; such an end stands among the revoked ones too
 ``gl:keys:used``           zset    by the time (ms) when each was used last, as far as that was noted
 ``gl:codes:XXXX``          set     codes of imported batches, as numbers (:mod:`persistence.codes`)
+``gl:acts``                list    administrative acts, oldest first (:mod:`persistence.acts`)
+``gl:acts:end``            string  how many there are, ``|``, and the link of the last one
 ========================== ======= ==================================================================================
 
 ``gl`` is the prefix of the settings, ``P`` the number of the partition (:func:`persistence.log.partition_of`), and
@@ -88,6 +90,16 @@ def meta_key(prefix: str) -> str:
 def codes_key(prefix: str, chosen: str) -> str:
     """One of the sets of imported codes."""
     return f"{prefix}:codes:{chosen}"
+
+
+def acts_key(prefix: str) -> str:
+    """Administrative acts."""
+    return f"{prefix}:acts"
+
+
+def acts_end_key(prefix: str) -> str:
+    """Where the administrative acts end."""
+    return f"{prefix}:acts:end"
 
 
 def any_key(prefix: str) -> str:

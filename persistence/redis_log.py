@@ -126,8 +126,8 @@ class RedisLog:
         keys: list[str] = []
         for entity in entities:
             partition = partition_of(entity, self.partitions)
-            attempts = self._keys.attempts(entity[2:]) if entity.startswith("c:") else ""
             log, snapshot = self._keys.logs[partition] + entity, self._keys.snapshots[partition] + entity
+            attempts = self._keys.attempts(entity[2:]) if entity.startswith("c:") else log
             keys += (log, snapshot, attempts, self._keys.entities[partition])
         answer = await self._scripts.read(self._scripts.load, keys, (int(snapshots), *entities))
         return [_loaded(*one) for one in answer]

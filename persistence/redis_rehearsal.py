@@ -45,7 +45,8 @@ async def rehearse(client: Client, scripts: Scripts, prefix: str, now: int) -> N
             raise ours from error
         raise StorageUnsafeError(
             f"the server does not let us do all that an append does, so that one could stop half-way: {error}. If it "
-            "is a right that is missing, allow it: `ACL SETUSER user ~* +@all -@admin +config|get`."
+            "is a right that is missing, allow it: docs/security.md has the whole rule, `ACL SETUSER user ~* +@all "
+            "-@admin +config|get` allows more."
         ) from error
 
 

@@ -11,7 +11,7 @@ TIMEOUT_SECONDS: Final = 5.0
 
 
 class StorageSettings(Struct, frozen=True, kw_only=True):
-    """``redis_url`` with user and password if there are any."""
+    """``redis_url`` with user, password and files of TLS if there are any (:mod:`persistence.redis_address`)."""
 
     redis_url: str
     partitions: int = PARTITIONS_DEFAULT
@@ -28,3 +28,6 @@ class StorageSettings(Struct, frozen=True, kw_only=True):
     """Run on a server that may lose what it acknowledged. For trying things out."""
     secrets_path: str = ".gift-ledger/secrets.json"
     """Pepper and data key; kept outside Redis."""
+
+    def __repr__(self) -> str:
+        return f"StorageSettings(prefix={self.prefix!r}, partitions={self.partitions})"

@@ -1,7 +1,9 @@
 """``make test``: all tests, in two runs at once.
 
 Those on a whole stack wait most of the time, for processes that start and for clocks; the others compute. So both take
-hardly longer together than the first ones alone. What the first run says is shown as it comes, the other's after it.
+hardly longer together than the first ones alone, and those that compute give way to those for whom a clock runs. Behind
+those that compute come some that need no stack, but a server or two: the first run has the most to do. What it says is
+shown as it comes, the other's after it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-COMPUTING = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
+FOLDERS = ("tests/unit", "tests/property", "tests/simulation", "tests/contract", "tests/fuzz")
+ON_FEW_SERVERS = (
+    "test_http*.py",
+    "test_backup.py",
+    "test_redis*.py",
+    "test_keys_on_two_gateways.py",
+    "test_audit.py",
+    "test_import_codes.py",
+    "test_restored_acts.py",
+    "test_verify*.py",
+)
+COMPUTING = (*FOLDERS, *(str(path) for one in ON_FEW_SERVERS for path in sorted(Path("tests/integration").glob(one))))
+GIVING_WAY = ("nice", "-n", "5")
+"""A quarter of a processor is left to those that compute, however much the others want."""
 PYTEST = (sys.executable, "-m", "coverage", "run", "-m", "pytest")
 
 
@@ -21,7 +36,9 @@ def main() -> int:
     with tempfile.TemporaryFile() as said:
         # a cache for each: both would write theirs to the same files
         computing = subprocess.Popen(  # noqa: S603 - our own command
-            [*PYTEST, "-o", "cache_dir=.pytest_cache/computing", *COMPUTING], stdout=said, stderr=subprocess.STDOUT
+            [*GIVING_WAY, *PYTEST, "-o", "cache_dir=.pytest_cache/computing", *COMPUTING],
+            stdout=said,
+            stderr=subprocess.STDOUT,
         )
         try:
             waiting = subprocess.run([*PYTEST, *others], check=False).returncode  # noqa: S603 - our own command
@@ -37,5 +54,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    missing = [folder for folder in COMPUTING if not Path(folder).is_dir()]
-    sys.exit(f"no such folder of tests: {', '.join(missing)}" if missing else main())
+    missing = [one for one in FOLDERS if not Path(one).is_dir()]
+    missing += [one for one in ON_FEW_SERVERS if not any(Path("tests/integration").glob(one))]
+    sys.exit(f"no such tests: {', '.join(missing)}" if missing else main())

@@ -89,7 +89,9 @@ class Market:
             "isOrderSettled": True,
             "certificateAllocations": [{"orderLineId": line, "collectedAmount": DENOMINATION} for line in lines],
         }
-        async with Publisher(settings.kafka_bootstrap or "", source="gift-ledger-bench") as publisher:
+        bridge = settings.bridge()
+        options = bridge.security.options()
+        async with Publisher(bridge.bootstrap, source="gift-ledger-bench", **options) as publisher:
             await publisher.publish(settings.topic_sales_orders, order_id, msgspec.json.encode(order))
             await publisher.publish(settings.topic_payments, order_id, msgspec.json.encode(payment))
 

@@ -28,6 +28,7 @@ EVENTS_OUT: Final = (
     Bound("gateway.kafka_producer.REQUEST_SECONDS_MAX", "aiokafka asks again", _WAITING_SECONDS),
     Bound("gateway.kafka_producer.DELIVERY_SECONDS_MAX", "a new producer sends it again", _WAITING_SECONDS),
     Bound("gateway.kafka_producer.START_SECONDS_MAX", "it is tried again after a pause", _WAITING_SECONDS),
+    Bound("gateway.kafka_refusals.ASK_SECONDS_MAX", "readiness does not say why Kafka is away"),
     Bound("gateway.kafka_producer.CLOSE_SECONDS_MAX", "its tasks are cancelled"),
     Bound("gateway.kafka_producer.PROBE_SECONDS", "a pause"),
     Bound("gateway.kafka_producer.PROBE_SECONDS_MAX", "readiness is degraded"),

@@ -86,6 +86,7 @@ HTTP: Final = (
     Bound("gateway.addresses.IPV6_PREFIX_BITS", "the rest of an address does not count", unit="bits"),
     Bound("gateway.addresses.HOPS_MAX", "the header is not believed: the proxy's own address counts", unit="addresses"),
     Bound("gateway.addresses.KNOWN_MAX", "the oldest is found out again", unit="addresses"),
+    Bound("gateway.addresses.FORWARDED_KEPT_BYTES_MAX", "the header is read anew for each request"),
     Bound("gateway.server.DATE_SECONDS", "a pause"),
     Bound("gateway.problems._RETRY_SECONDS", "callers come again after it"),
 )

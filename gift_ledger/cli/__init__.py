@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gift_ledger.cli import (
+    auditing,
     bench,
     codes,
     dlq,
@@ -43,6 +44,7 @@ app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
 app.add_typer(codes.app, name="codes", epilog=EXIT_CODES)
 app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)
 inspection.register(app)
+auditing.register(app)
 verification.register(app)
 recovery.register(app)
 personal.register(app)

@@ -153,11 +153,15 @@ async def _import(context: Context, file: Path, *, foreign: bool, as_json: bool)
         imported = Imported()
         if not examined.faulty:
             store = await context.doors.codes(settings.storage())
+            act = context.acting(settings, "codes import", file=file.name, codes=examined.codes)
             try:
-                with counted("{task.completed:,.0f} codes are there") as bar:
-                    imported = await import_codes(
-                        store, batch.codes(), examined.codes, lambda done: bar.show(done, examined.codes)
-                    )
+                async with act as acting:
+                    await acting.begin(foreign="yes" if foreign else None)
+                    with counted("{task.completed:,.0f} codes are there") as bar:
+                        imported = await import_codes(
+                            store, batch.codes(), examined.codes, lambda done: bar.show(done, examined.codes)
+                        )
+                    acting.came_to(new=imported.new, known=imported.known)
             finally:
                 await store.close()
     if as_json:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.errors import ActorError
+from gift_ledger.acting import Acting, Fact
 from gift_ledger.cli.doors import Doors
 from gift_ledger.cli.probes import NoLedgerError
 from gift_ledger.endpoints import Endpoints, EndpointsError
@@ -113,6 +114,16 @@ class Context(Struct, frozen=True, kw_only=True):
         finally:
             await log.close()
 
+    @asynccontextmanager
+    async def acting(self, settings: Settings, command: str, **arguments: Fact) -> AsyncIterator[Acting]:
+        """An administrative act, to be noted as soon as it begins (:class:`Acting`)."""
+        store = await self.doors.acts(settings.storage())
+        try:
+            async with Acting(store, command, **arguments) as act:
+                yield act
+        finally:
+            await store.close()
+
 
 def of(ctx: typer.Context) -> Context:
     """The context that the command line was started with."""
@@ -194,6 +205,13 @@ def screen(*, stderr: bool = False) -> Console:
 def plain(value: object) -> Text:
     """A value to be printed as it is: no markup in it, and no control character that a terminal would obey."""
     return Text("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in str(value)))
+
+
+def money(minor: int | None, currency: str | None = None) -> str | None:
+    """An amount as the ledger counts it, in minor units: how many of them make a unit depends on the currency."""
+    if minor is None:
+        return None
+    return f"{minor:,}".replace(",", " ") + (f" {currency}" if currency else "")
 
 
 def table(*headings: str, title: str | None = None) -> Table:

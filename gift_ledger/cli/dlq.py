@@ -2,11 +2,13 @@
 
 import re
 from collections import deque
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import Struct
 
+from gift_ledger.acting import Acting
 from gift_ledger.cli.context import (
     EXIT_CODES,
     CommandError,
@@ -125,12 +127,20 @@ async def _replay(context: Context, name: str | None, *, every: bool, dry_run: b
         raise CommandError("Name one letter, PARTITION:OFFSET as `dlq list` shows it, or say --all.")
     if name is not None and not NAME.fullmatch(name):
         raise CommandError(f"{name!r} names no letter: write PARTITION:OFFSET as `dlq list` shows it.")
-    async with context.doors.dead_letters(context.settings("kafka_bootstrap").bridge()) as desk:
+    settings = context.settings("kafka_bootstrap") if dry_run else context.settings("kafka_bootstrap", "redis_url")
+    async with AsyncExitStack() as stack:
+        desk = await stack.enter_async_context(context.doors.dead_letters(settings.bridge()))
+        acting = None
+        if not dry_run:
+            act = context.acting(settings, "dlq replay", letter=name, every="yes" if every else None)
+            acting = await stack.enter_async_context(act)
         done = [
-            await _replay_one(desk, letter, mark=every, dry_run=dry_run)
+            await _replay_one(desk, letter, acting, mark=every)
             async for letter in desk.letters()
             if letter.name == name or (every and not letter.replayed)
         ]
+        if acting is not None:
+            acting.came_to(replayed=sum(view.replayed for view in done))
     if as_json:
         print_json(done)
     else:
@@ -139,13 +149,16 @@ async def _replay(context: Context, name: str | None, *, every: bool, dry_run: b
     return Exit.FOUND if left or (name is not None and not done) else Exit.OK
 
 
-async def _replay_one(desk: "DeadLetterDesk", letter: "Letter", *, mark: bool, dry_run: bool) -> ReplayView:
+async def _replay_one(desk: "DeadLetterDesk", letter: "Letter", acting: Acting | None, *, mark: bool) -> ReplayView:
+    """Replay a letter; without ``acting`` only see what would be done."""
     problem = desk.obstacle(letter)
-    replayed = problem is None and not dry_run
-    if replayed:
-        await desk.replay(letter)
-    if mark and not dry_run:
-        await desk.mark_replayed(letter)
+    replayed = problem is None and acting is not None
+    if acting is not None and (replayed or mark):
+        await acting.begin()
+        if replayed:
+            await desk.replay(letter)
+        if mark:
+            await desk.mark_replayed(letter)
     return ReplayView(letter=letter.name, topic=letter.topic, key=_text(letter.key), replayed=replayed, problem=problem)
 
 

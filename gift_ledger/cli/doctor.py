@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable
 from itertools import chain
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
-from gift_ledger.cli import servers
+from gift_ledger.cli import production_servers, servers
 from gift_ledger.cli.check import Check, Level, fail, ok, warn
 from gift_ledger.cli.context import EXIT_CODES, Context, Exit, JsonOption, finish, of, plain, print_json, screen
 from gift_ledger.cli.files import file_checks
+from gift_ledger.cli.production import open_by_settings
 from gift_ledger.endpoints import FILE_NAME, Endpoints, EndpointsError
 from gift_ledger.settings import Settings, SettingsError
 from gift_ledger.sources import DEFAULT, PREFIX
@@ -24,18 +25,25 @@ _STYLES: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red
 _MARGIN: Final = " " * (6 + NAME_WIDTH)
 
 
-def doctor(ctx: typer.Context, *, as_json: JsonOption = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    *,
+    as_json: JsonOption = False,
+    production: Annotated[
+        bool, typer.Option("--production", help="Say what is open instead, and fail if anything is.")
+    ] = False,
+) -> None:
     """Check Redis, Kafka, SMS, Ray, the secrets, the clock; say what to do about what is not in order.
 
     Nothing is changed. A warning does not fail.
 
-    Example: gift-ledger doctor
+    Example: gift-ledger doctor --production
     """
-    finish(_doctor(of(ctx), as_json=as_json))
+    finish(_doctor(of(ctx), as_json=as_json, production=production))
 
 
-async def _doctor(context: Context, *, as_json: bool) -> int:
-    checks = await examine(context)
+async def _doctor(context: Context, *, as_json: bool, production: bool) -> int:
+    checks = await (examine_production(context) if production else examine(context))
     if as_json:
         print_json(checks)
     else:
@@ -48,7 +56,7 @@ def _show(check: Check) -> None:
     out = screen()
     level = Text(f"{check.level:<6}", style=_STYLES[check.level])
     first, *more = check.seen.splitlines()
-    out.print(level + plain(f"{check.name:<{NAME_WIDTH}}{first}"), soft_wrap=True)
+    out.print(level + plain(f"{check.name:<{NAME_WIDTH - 1}} {first}"), soft_wrap=True)
     for line in [*more, *check.advice.splitlines()]:
         out.print(plain(f"{_MARGIN}{line}"), soft_wrap=True)
 
@@ -76,6 +84,21 @@ async def examine(context: Context) -> list[Check]:
         *file_checks(context, settings, loaded.origins),
         *chain.from_iterable(found),
     ]
+
+
+async def examine_production(context: Context) -> list[Check]:
+    """What is open, in the order in which it is shown."""
+    try:
+        settings = context.loaded().settings
+    except SettingsError as error:
+        return [fail("settings", str(error), "Correct the settings, then try again.")]
+    found = await asyncio.gather(
+        _bounded("redis", production_servers.redis(context, settings)),
+        _bounded("keys", production_servers.keys(context, settings)),
+        _bounded("clock", production_servers.clock(context, settings)),
+        _bounded("kafka", production_servers.kafka(context, settings)),
+    )
+    return [*open_by_settings(settings, context.environ), *chain.from_iterable(found)]
 
 
 def _with_stack(settings: Settings) -> tuple[Settings, Endpoints | None]:

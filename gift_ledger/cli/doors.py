@@ -31,6 +31,7 @@ from gift_ledger.cli.probes import (
     readiness,
     redis_time_ms,
 )
+from gift_ledger.cli.production_probes import RedisFacts, TopicFacts, redis_facts, topic_facts
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
 from ledger.policy import Policy
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.reconciliation import ReconciliationReport
     from gift_ledger.recovery.copy import Copy
     from gift_ledger.recovery.restore import Restored
+    from persistence.acts import ActStore
     from persistence.archive import Manifest
     from persistence.codes import CodeStore
     from persistence.keys import KeyStore
@@ -91,6 +93,13 @@ async def open_codes(settings: StorageSettings) -> CodeStore:
     log = await open_log(settings)
     await log.close()
     return RedisCodeStore.at(settings)
+
+
+async def open_acts(settings: StorageSettings) -> ActStore:
+    """The administrative acts in Redis."""
+    from persistence.acts import RedisActStore
+
+    return RedisActStore.at(settings.redis_url, settings.prefix, settings.timeout_seconds)
 
 
 async def actor_reports(settings: Settings) -> list[ActorReport]:
@@ -230,6 +239,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     log: Callable[[StorageSettings], Awaitable[Log]] = open_log
     keys: Callable[[StorageSettings], Awaitable[KeyStore]] = open_keys
     codes: Callable[[StorageSettings], Awaitable[CodeStore]] = open_codes
+    acts: Callable[[StorageSettings], Awaitable[ActStore]] = open_acts
     verify: Callable[..., Awaitable[VerificationReport]] = verify
     copy: Callable[[Path, Path | None], AbstractAsyncContextManager[Copy]] = copy
     reconcile: Callable[..., Awaitable[ReconciliationReport]] = reconciliation
@@ -246,5 +256,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     ready: Callable[[str, str], Awaitable[Readiness]] = readiness
     connect: Callable[..., Awaitable[None]] = connect
     redis_time: Callable[[StorageSettings], Awaitable[int]] = redis_time_ms
-    topics: Callable[[str], Awaitable[dict[str, int]]] = kafka_topics
+    topics: Callable[[BridgeSettings], Awaitable[dict[str, int]]] = kafka_topics
+    redis_facts: Callable[[StorageSettings], Awaitable[RedisFacts]] = redis_facts
+    topic_facts: Callable[[BridgeSettings], Awaitable[dict[str, TopicFacts]]] = topic_facts
     bench: Callable[[Look], Awaitable[Load]] = bench

@@ -96,7 +96,7 @@ async def read_entity(log: Log, actors: ActorSettings, entity: str, last: int) -
     return EntityReport(
         certificate=views.certificate(state) if isinstance(state, Certificate) else None,
         order=views.order(state) if isinstance(state, Order) else None,
-        timeline=[_step(state, decode(one)) for one in stored],
+        timeline=[step(entity, decode(one), getattr(state, "currency", None)) for one in stored],
         place=Place(
             entity=entity,
             version=state.version,
@@ -152,8 +152,9 @@ def _actor(entity: str, actors: ActorSettings, partitions: int) -> str:
     return shard_of(entity, actors.placement, actors.shards, partitions)
 
 
-def _step(state: Certificate | Order, record: Record) -> Step:
-    if isinstance(state, Order):
+def step(entity: str, record: Record, currency: str | None) -> Step:
+    """A record as operators see it. ``currency``: of the certificate, if it is known."""
+    if not is_certificate(entity):
         kind, detail = _order_step(record.body)
         return Step(
             version=record.version,
@@ -163,7 +164,7 @@ def _step(state: Certificate | Order, record: Record) -> Step:
             channel=record.channel,
             detail=detail,
         )
-    shown = views.operation(state.code, record, state.currency)
+    shown = views.operation(entity_key(entity), record, currency)
     told = (
         ("order", shown.order_id),
         ("line", shown.order_line_id),

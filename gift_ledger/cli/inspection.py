@@ -13,6 +13,7 @@ from gift_ledger.cli.context import (
     FindingError,
     JsonOption,
     finish,
+    money,
     of,
     print_json,
     row,
@@ -96,10 +97,10 @@ def _certificate_parts(state: CertificateView) -> list[RenderableType]:
     made = table("", "", title=f"Certificate {state.certificate_code} (amounts in minor units)")
     for label, value in (
         ("status", state.status or "given back: the code is free"),
-        ("balance", _money(state.balance, state.currency)),
-        ("held", _money(state.held, state.currency)),
-        ("available", _money(state.available, state.currency)),
-        ("denomination", _money(state.denomination, state.currency)),
+        ("balance", money(state.balance, state.currency)),
+        ("held", money(state.held, state.currency)),
+        ("available", money(state.available, state.currency)),
+        ("denomination", money(state.denomination, state.currency)),
         ("version", state.version),
         ("channel", state.channel),
         ("order, line", f"{state.order_id}, {state.order_line_id}" if state.order_id else None),
@@ -113,7 +114,7 @@ def _certificate_parts(state: CertificateView) -> list[RenderableType]:
     if state.holds:
         holds = table("AUTHORIZATION", "LEFT>", "OF>", "EXPIRES", "CLIENT", "REFERENCE", title="Open holds")
         for hold in state.holds:
-            left, whole = _money(hold.amount, state.currency), _money(hold.authorized, state.currency)
+            left, whole = money(hold.amount, state.currency), money(hold.authorized, state.currency)
             row(holds, hold.authorization_id, left, whole, hold.expires_at, hold.client, hold.reference)
         parts.append(holds)
     return parts
@@ -126,8 +127,8 @@ def _order_parts(state: OrderView) -> list[RenderableType]:
         ("order version", state.order_version),
         ("payment version", state.payment_version),
         ("channel", state.channel),
-        ("captured", _money(state.captured_amount, state.currency)),
-        ("outstanding", _money(state.outstanding_amount, state.currency)),
+        ("captured", money(state.captured_amount, state.currency)),
+        ("outstanding", money(state.outstanding_amount, state.currency)),
         ("settled", "yes" if state.is_order_settled else "no"),
     ):
         if value is not None:
@@ -135,8 +136,8 @@ def _order_parts(state: OrderView) -> list[RenderableType]:
     lines = table("LINE", "STATUS", "PLANNED>", "COLLECTED>", "CERTIFICATE", title="order_certificate_allocation")
     for line in state.certificate_lines:
         planned, collected = (
-            _money(line.planned_denomination, state.currency),
-            _money(line.collected_amount, state.currency),
+            money(line.planned_denomination, state.currency),
+            money(line.collected_amount, state.currency),
         )
         row(lines, line.order_line_id, line.status, planned, collected, line.certificate_code)
     return [made, lines]
@@ -154,7 +155,7 @@ def _history(report: EntityReport) -> RenderableType:
 
 
 def _figures(step: Step) -> tuple[str | None, str | None, str | None]:
-    return _money(step.amount), _money(step.balance), _money(step.held)
+    return money(step.amount), money(step.balance), money(step.held)
 
 
 def _place(report: EntityReport) -> RenderableType:
@@ -169,13 +170,6 @@ def _place(report: EntityReport) -> RenderableType:
     row(made, "outbox", f"{waiting} ({place.outbox_size} in the partition)")
     row(made, "SMS", ", ".join(f"{sms.message_id}: {sms.state}" for sms in report.messages) or "nothing waits")
     return made
-
-
-def _money(minor: int | None, currency: str | None = None) -> str | None:
-    """An amount as the ledger counts it, in minor units: how many of them make a unit depends on the currency."""
-    if minor is None:
-        return None
-    return f"{minor:,}".replace(",", " ") + (f" {currency}" if currency else "")
 
 
 def register(app: typer.Typer) -> None:

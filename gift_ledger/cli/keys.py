@@ -143,11 +143,16 @@ def made_key(
 async def _create(
     context: Context, client: str, role: Role, channel: str | None, expires: str | None, *, as_json: bool
 ) -> int:
-    async with _store(context) as store:
+    act = context.acting(
+        context.settings("redis_url"), "keys create", client=client, role=role.value, channel=channel, expires=expires
+    )
+    async with _store(context) as store, act as acting:
         for _ in range(TRIES_MAX):
             now, keys = now_ms(), await store.all()
             text, key = made_key(client, role, channel, now, _end(expires, now))
             _require_room(key, keys, now)
+            await acting.begin()
+            acting.came_to(keyId=key.key_id)
             if await _add(store, key, keys):
                 break
         else:
@@ -161,7 +166,8 @@ async def _create(
 
 
 async def _rotate(context: Context, name: str, overlap: str, expires: str | None, *, as_json: bool) -> int:
-    async with _store(context) as store:
+    act = context.acting(context.settings("redis_url"), "keys rotate", overlap=overlap, expires=expires)
+    async with _store(context) as store, act as acting:
         for _ in range(TRIES_MAX):
             now, keys = now_ms(), await store.all()
             old = _to_be_replaced(name, keys, now)
@@ -173,6 +179,8 @@ async def _rotate(context: Context, name: str, overlap: str, expires: str | None
             text, key = made_key(old.client, Role(old.role), old.channel, now, _end(expires, now))
             ends_at = now + _lifetime(overlap)
             ends_at = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
+            await acting.begin(client=old.client, replaces=old.key_id)
+            acting.came_to(client=old.client, replaces=old.key_id, keyId=key.key_id)
             if await _add(store, key, keys, old, ends_at):
                 break
         else:
@@ -202,10 +210,13 @@ async def _list(context: Context, *, as_json: bool) -> int:
 
 
 async def _revoke(context: Context, key_id: str, *, as_json: bool) -> int:
-    async with _store(context) as store:
-        known = await store.revoke(key_id, now_ms())
-    if not known:
-        raise FindingError(f"There is no key {key_id}: `gift-ledger keys list` shows them all.")
+    act = context.acting(context.settings("redis_url"), "keys revoke", keyId=key_id)
+    async with _store(context) as store, act as acting:
+        known = next((key for key in await store.all() if key.key_id == key_id), None)
+        if known is None:  # whatever was typed instead, it may be a key itself: it is not noted
+            raise FindingError(f"There is no key {key_id}: `gift-ledger keys list` shows them all.")
+        await acting.begin(client=known.client)
+        await store.revoke(key_id, now_ms())
     if as_json:
         print_json({"keyId": key_id, "revoked": True})
     else:

@@ -77,13 +77,18 @@ async def _forget(context: Context, name: str, line: str | None, *, yes: bool, r
         order_id, known = await _known(log, name, line)
         forgotten = forgetting.planned(order_id, known, now_ms(), getuser())
         _confirm(forgotten, yes=yes)
-        if forgotten.names:
-            # before it is done: should we die in between, a restore forgets a little too much and never too little
-            _make_folder(settings.data_path)
-            Journal.of(settings.data_path).note(forgotten)
-        await forgetting.forget(log, forgotten)
-        codes = {code for direct in forgotten.direct for code in known.codes.get(direct, ())}
-        messages = await forgetting.end_messages(log, forgotten, codes)
+        # what the ledger calls it, and not what was typed, which may be anything
+        act = context.acting(settings, "forget", orderId=order_id, lines=", ".join(forgotten.lines))
+        async with act as acting:
+            await acting.begin()
+            if forgotten.names:
+                # before it is done: should we die in between, a restore forgets a little too much and never too little
+                _make_folder(settings.data_path)
+                Journal.of(settings.data_path).note(forgotten)
+            await forgetting.forget(log, forgotten)
+            codes = {code for direct in forgotten.direct for code in known.codes.get(direct, ())}
+            messages = await forgetting.end_messages(log, forgotten, codes)
+            acting.came_to(dataKeys=len(forgotten.names) - len(forgotten.direct), messages=messages)
         rewritten = bool(forgotten.names) and rewrite and await log.rewrite_files(REWRITE_SECONDS_MAX)
     view = ForgottenView(
         order_id=order_id,

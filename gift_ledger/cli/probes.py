@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from gateway.bridge_settings import BridgeSettings
 from persistence.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -112,22 +113,26 @@ async def readiness(url: str, certificate: str = "") -> Readiness:
             raise NoGatewayError(str(error)) from error
 
 
-async def kafka_topics(bootstrap: str) -> dict[str, int]:
+async def kafka_topics(settings: BridgeSettings) -> dict[str, int]:
     """The topics of a Kafka cluster, each with its number of partitions.
 
     Raises:
-        OSError: no broker answers (a time-out too).
+        OSError: no broker answers (a time-out too), or none lets us in; the message says which.
     """
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
-    client = AIOKafkaClient(bootstrap_servers=bootstrap.split(","), client_id="gift-ledger-doctor")
+    from gateway.kafka_refusals import refusal
+
+    client = AIOKafkaClient(
+        bootstrap_servers=settings.bootstrap.split(","), client_id="gift-ledger-doctor", **settings.security.options()
+    )
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await client.bootstrap()
             metadata = await client.fetch_all_metadata()
             return {topic: len(metadata.partitions_for_topic(topic) or ()) for topic in metadata.topics()}
     except KafkaError as error:
-        raise OSError(str(error)) from error
+        raise OSError(await refusal(settings) or str(error)) from error
     finally:
         await client.close()

@@ -37,8 +37,11 @@ def reconcile(
 async def _reconcile(context: Context, *, republish: bool, as_json: bool) -> int:
     settings = context.settings("redis_url", "kafka_bootstrap")
     with counted("entities and events") as bar:
-        async with context.log(settings) as log:
+        async with context.log(settings) as log, context.acting(settings, "reconcile --republish") as acting:
+            if republish:
+                await acting.begin()
             report = await context.doors.reconcile(log, settings.bridge(), bar.show, republish=republish)
+            acting.came_to(republished=report.republished)
     if as_json:
         print_json(report)
     else:

@@ -11,6 +11,7 @@ from gift_ledger.cli.context import (
     Exit,
     JsonOption,
     finish,
+    money,
     of,
     plain,
     print_json,
@@ -111,6 +112,14 @@ def _show(restored: "Restored", *, embedded: bool) -> None:
     out.print(f"The ledger is back as it was at {rfc3339(manifest.made_at)}. Keys: {restored.keys:,}.")
     if not restored.secrets and manifest.vault is not None:
         out.print(plain(f"The secrets file with the pepper {manifest.vault} is missing: put it back before you start."))
+    if restored.acts is None:
+        out.print("The administrative acts in it are damaged: `gift-ledger verify` says where.")
+    else:
+        out.print(
+            f"Administrative acts in it: {restored.acts:,} entries. What was done after that moment is not among them; "
+            "that the ledger was restored is noted behind them.",
+            soft_wrap=True,
+        )
     if restored.forgotten is None:
         out.print("There is no forgotten.jsonl in the data folder: was anybody forgotten after the backup was made?")
     else:
@@ -124,15 +133,41 @@ def _show(restored: "Restored", *, embedded: bool) -> None:
     if not lost:
         out.print("[bold green]Subscribers know nothing that is not in it.[/]")
         return
-    made = table("SHUT", "LEDGER>", "PUBLISHED>", title="Certificates that subscribers know more of")
+    kept = {line.code: line.kept for line in restored.lines}
+    made = table(
+        "SHUT",
+        "LEDGER>",
+        "PUBLISHED>",
+        "ORDER",
+        "LINE",
+        "THE LINE IS",
+        "WORTH>",
+        title="Of these subscribers know more",
+    )
     for one in lost:
-        row(made, one.code, one.version, one.published)
+        sale = one.sale
+        where: tuple[str | None, ...] = (None,) * 4
+        if sale is not None:
+            worth = money(sale.balance, sale.currency) if sale.activated else None
+            where = (sale.order_id, sale.order_line_id, kept.get(one.code), worth)
+        row(made, one.code, one.version, one.published, *where)
     out.print(made, "", sep="\n")
     out.print(
         f"[bold red]Certificates that are shut: {len(lost):,}.[/] They have lost operations after the backup. Each is "
-        "refused from now on, and verify lists it. Its last state on Kafka says what it is worth.",
+        "refused from now on, and verify lists it. Its line is taken: nobody sells it again. What it is worth is what "
+        "its owner has; stuck is a line that was reserved, and may have been issued since: what it is worth says its "
+        "order.",
         soft_wrap=True,
     )
+    untold = sorted({line.order_id for line in restored.lines if not line.told})
+    if untold:
+        out.print(
+            plain(
+                "What subscribers know of their lines is not what these orders say, and nothing was written to them; "
+                f"look at these orders before anything is sold on them: {', '.join(untold)}."
+            ),
+            soft_wrap=True,
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -31,6 +31,7 @@ from persistence.rotation import Needed, Rotated
 from persistence.secrets_file import Secrets
 from persistence.vault import LOOK_SECONDS, Vault
 
+COMMAND: Final = "keys rotate-data"
 PASSES_MAX: Final = 3
 """How often all data keys are gone through: others may seal with the key before for a moment."""
 SETTLE_SECONDS: Final = 2 * LOOK_SECONDS
@@ -94,7 +95,7 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
     settings = context.settings("redis_url")
     path = settings.secrets_file
     await _require_ours(context, settings, path)
-    async with context.log(settings) as log:
+    async with context.log(settings) as log, context.acting(settings, COMMAND) as acting:
         with counted("{task.fields[orders]:,} orders", orders=0) as bar:
 
             def advance(done: int, total: int | None) -> None:
@@ -103,11 +104,14 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
             now = now_ms()
             held = secrets_file.read(path)
             recent = now - held.sealing_since < rotation.DROP_AFTER_MS
+            await acting.begin(step="rotate")
             # one that was broken off goes on; so does one that is begun again at once, whatever became of it
             if held.next_key is not None or not (recent or await rotation.unfinished(log, held.sealing_key)):
                 held = secrets_file.change(path, lambda before: before.prepared().switched(now))
             vault = Vault.load(path)
+            acting.came_to(sealingKey=held.sealing_key)
             rotated = await _passes(lambda: rotation.rotate(log, vault, advance))
+        acting.came_to(resealed=rotated.resealed)
     if as_json:
         print_json(_view(held, rotated=rotated))
     else:
@@ -140,12 +144,13 @@ async def _drop_old(context: Context, *, as_json: bool) -> int:
             f"The key {held.sealing_key} has not sealed for long enough: something may be on its way that was sealed "
             f"with one before. Wait until {rfc3339(earliest)}."
         )
-    async with context.log(settings) as log:
+    async with context.log(settings) as log, context.acting(settings, COMMAND) as acting:
         with counted("{task.fields[entities]:,} entities", entities=0) as bar:
             needed = await rotation.needed(log, held.old_keys, lambda done, total: bar.show(done, total, entities=done))
-    if not needed.total:
-        dropped = held.old_keys
-        held = secrets_file.change(path, lambda before: before.without(dropped))
+        if not needed.total:
+            dropped = held.old_keys
+            await acting.begin(step="drop-old", dropped=_names(dropped))
+            held = secrets_file.change(path, lambda before: before.without(dropped))
     if as_json:
         print_json(_view(held, needed=needed))
     else:

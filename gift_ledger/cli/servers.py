@@ -73,7 +73,7 @@ async def kafka(context: Context, settings: Settings) -> list[Check]:
     if settings.kafka_bootstrap is None:
         return []
     try:
-        topics = await context.doors.topics(settings.kafka_bootstrap)
+        topics = await context.doors.topics(settings.bridge())
     except OSError as error:
         seen = f"{settings.kafka_bootstrap} does not answer: {_reason(error)}"
         advice = "Start it, or correct kafka_bootstrap. Calls go on meanwhile; events wait in Redis."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from gift_ledger.cli.context import (
     EXIT_CODES,
@@ -87,6 +88,8 @@ async def _verify(
             try:
                 policy = context.loaded().settings.policy()
                 report = await context.doors.verify(log, storage, entities, advance, policy, processes)
+                if entities is None:
+                    report = await _with_acts(context, storage, report)
             finally:
                 await log.close()
     if as_json:
@@ -94,6 +97,19 @@ async def _verify(
     else:
         _show(report)
     return Exit.FOUND if report.findings else Exit.OK
+
+
+async def _with_acts(context: Context, storage: StorageSettings, report: "VerificationReport") -> "VerificationReport":
+    """The report, with what is wrong with the administrative acts."""
+    from persistence import acts  # noqa: PLC0415 - as the doors' imports
+    from persistence.verification import Finding  # noqa: PLC0415
+
+    store = await context.doors.acts(storage)
+    try:
+        found = tuple(Finding(acts.NAME, number, problem) for number, problem in await acts.problems(store))
+    finally:
+        await store.close()
+    return replace(report, findings=report.findings + found)
 
 
 @asynccontextmanager

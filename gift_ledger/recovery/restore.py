@@ -9,17 +9,22 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from actors.host import wall_clock
 from gateway.bridge_settings import BridgeSettings
 from gateway.offsets import AGAIN_SECONDS, TopicsError, read_again, read_so_far
 from gateway.reconciliation import ReconciliationReport, reconcile
+from gift_ledger.acting import Acting
 from gift_ledger.embedded.folder import locked
 from gift_ledger.embedded.valkey import EmbeddedValkey
 from gift_ledger.recovery.copy import TIMEOUT_SECONDS, Copy, opened
+from gift_ledger.recovery.lines import LostLine, keep_lines
 from gift_ledger.settings import Settings
+from ledger.money import rfc3339
+from persistence.acts import ActStore, RedisActStore
 from persistence.archive import Manifest
 from persistence.checks import require_safe
 from persistence.copying import claim, copy_keys, open_copy, require_ours
-from persistence.errors import StorageUnsafeError
+from persistence.errors import DamagedLogError, StorageUnsafeError
 from persistence.fence import shut
 from persistence.forgetting import Forgotten, Journal, forget
 from persistence.redis_client import Client, connect
@@ -52,6 +57,10 @@ class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
     """Orders of which recipients were forgotten again; ``None`` if the data folder has no list of them."""
     reconciliation: ReconciliationReport | None
     """How it compares with Kafka; ``None`` if that was not asked for. Certificates that are lost in part are shut."""
+    lines: tuple[LostLine, ...] = ()
+    """Order lines that lost certificates are on: their orders know it, and nobody sells them again."""
+    acts: int | None = None
+    """Entries of administrative acts that the backup had; ``None`` if they are damaged. Later ones are not in it."""
 
 
 async def restore(settings: Settings, file: Path, program: Path | None, on_step: OnStep, *, compare: bool) -> Restored:
@@ -103,23 +112,45 @@ async def _restore(
     keys = await copy_keys(source, target, manifest.prefix, lambda done: on_step(COPYING, done, None))
     log, report = RedisLog(target, partitions=manifest.partitions, prefix=manifest.prefix), None
     if bridge is not None:
-        offsets = manifest.inbox or _beginning(await _patiently(lambda: read_so_far(bridge)))
+        offsets = _places(manifest.inbox or {}, await _patiently(lambda: read_so_far(bridge)))
         await _patiently(lambda: read_again(bridge, offsets))
         report = await _patiently(lambda: reconcile(log, bridge, lambda done, total: on_step(COMPARING, done, total)))
     await require_ours(target, manifest.prefix, keys)
-    if report is not None:
-        await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
-    for one in forgotten or ():
-        # also of orders that the backup has not heard of: they are read again from Kafka
-        await forget(log, one)
-    await open_copy(source, target, manifest.prefix)
+    store = RedisActStore(target, manifest.prefix)
+    async with Acting(store, "restore", backupMadeAt=rfc3339(manifest.made_at)) as acting:
+        acts = await _noted(store, acting)
+        lines: list[LostLine] = []
+        if report is not None:
+            lines = await keep_lines(log, report.lost + report.unreadable, wall_clock())
+            await shut(target, manifest.prefix, log, {one.code: one.published for one in report.lost})
+            acting.came_to(shut=len(report.lost), lines=len(lines))
+        for one in forgotten or ():
+            # also of orders that the backup has not heard of: they are read again from Kafka
+            await forget(log, one)
+        await open_copy(source, target, manifest.prefix)
     return Restored(
         manifest=manifest,
         keys=keys,
         secrets=secrets,
         forgotten=None if forgotten is None else len({one.order_id for one in forgotten}),
         reconciliation=report,
+        lines=tuple(lines),
+        acts=acts,
     )
+
+
+async def _noted(store: ActStore, acting: Acting) -> int | None:
+    """Note the restore behind the administrative acts of the backup; gives how many those are.
+
+    ``None``: they are damaged, which keeps nobody from having his ledger back; ``verify`` finds it.
+    """
+    try:
+        acts = (await store.end()).version
+        await acting.begin(backupActs=acts)
+    except DamagedLogError as error:
+        _logger.warning("The restore is not noted: %s", error)
+        return None
+    return acts
 
 
 async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
@@ -143,7 +174,7 @@ async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
 async def _target(settings: Settings) -> AsyncIterator[str]:
     """Where the ledger goes: its server, or the embedded one, which nobody else runs meanwhile."""
     if settings.redis_url is not None:
-        yield settings.redis_url
+        yield settings.storage().redis_url
         return
     async with (
         locked(settings.data_path) as lock,
@@ -169,6 +200,13 @@ def _secrets(settings: Settings, manifest: Manifest) -> bool:
     return True
 
 
-def _beginning(offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, int]]:
-    """The beginning of the same partitions."""
-    return {topic: dict.fromkeys(partitions, 0) for topic, partitions in offsets.items()}
+def _places(kept: Mapping[str, Mapping[int, int]], now: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, int]]:
+    """From where the inputs are read again: where the backup had them, and partitions that it has not from their begin.
+
+    A topic that lacks one of the backup's partitions was made anew, and is read whole.
+    """
+    places = {}
+    for topic, partitions in now.items():
+        had = kept.get(topic, {})
+        places[topic] = {one: had.get(one, 0) if had.keys() <= partitions.keys() else 0 for one in partitions}
+    return places

@@ -6,6 +6,8 @@ the certificate's own state says what is still to be done (:func:`ledger.certifi
 Order of precedence of the refusals: ``CodeAlreadySold``, ``CodeNotForSale``, and then those of the order.
 """
 
+from msgspec.structs import replace
+
 from ledger import records as r
 from ledger.attempts import Attempts
 from ledger.certificate.state import Certificate, advance
@@ -40,7 +42,7 @@ def join(
     state: Certificate, command: Join, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """Take over the plan of the line; it may change until the activation."""
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return _not_this_line(state)
     planned = (command.planned, command.currency)
     if state.status is not Status.RESERVED or (state.joined and planned == (state.denomination, state.currency)):
@@ -53,7 +55,7 @@ def release(
     state: Certificate, command: Release, origin: Origin, now: int, _policy: Policy, _attempts: Attempts
 ) -> Decision[Certificate]:
     """Give a reserved code back. One that is active already stays; one that is not this line's is not touched."""
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return Decision(state=state)
     if state.status is not Status.RESERVED:
         return refuse(state, Refusal.CODE_ALREADY_SOLD, "The certificate was activated already.")
@@ -66,16 +68,17 @@ def activate(
 ) -> Decision[Certificate]:
     """Issue the planned value, once.
 
-    The seller stands in the record as its client, so that a sale can be undone by whoever made it.
+    The seller stands in the record as its client, so that a sale can be undone by whoever made it. Key and address are
+    those of whoever brought it about.
     """
-    if not state.sold_to(command.order_id, command.line_id):
+    if not state.sold_to(command.order_id, command.line_id, command.reservation):
         return _not_this_line(state)
     if state.status is not Status.RESERVED:
         return Decision(state=state)
     if command.cvc is None:
         message = "an activation needs a CVC; the shard that owns the certificate makes it"
         raise ValueError(message)
-    seller = Origin(state.seller or origin.client, state.channel, key=origin.key, fingerprint=origin.fingerprint)
+    seller = replace(origin, client=state.seller or origin.client, channel=state.channel)
     body = r.Activated(
         order_id=command.order_id,
         line_id=command.line_id,
@@ -104,7 +107,7 @@ def report(
     A code that has joined its line leaves it only by the order's word; a refusal that was overtaken by it changes
     nothing.
     """
-    if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id):
+    if state.status is not Status.RESERVED or not state.sold_to(command.order_id, command.line_id, command.reservation):
         return Decision(state=state)
     body: r.AnyBody | None = None
     if command.errand == "allocate" and not state.joined:

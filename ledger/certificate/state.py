@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ledger import records as r
-from ledger.commands import Allocate, LapseAllocation, Origin
+from ledger.commands import ANY_RESERVATION, Allocate, LapseAllocation, Origin, same_reservation
 from ledger.errands import Errand
 from ledger.identifiers import order_entity
 from ledger.policy import Policy
@@ -66,6 +66,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
     channel: str | None = None
     order_id: str | None = None
     line_id: str | None = None
+    reservation: int = ANY_RESERVATION
+    """Version of the record that reserved the code for its line."""
     joined: bool = False
     reserved_until: int | None = None
     currency: str | None = None
@@ -93,9 +95,9 @@ class Certificate(Struct, frozen=True, kw_only=True):
         """What can still be authorized, in minor units."""
         return self.balance - self.held
 
-    def sold_to(self, order_id: str, line_id: str) -> bool:
-        """Whether the code belongs to this line."""
-        return self.order_id == order_id and self.line_id == line_id
+    def sold_to(self, order_id: str, line_id: str, reservation: int = ANY_RESERVATION) -> bool:
+        """Whether the code belongs to this line, and by this reservation."""
+        return self.order_id == order_id and self.line_id == line_id and same_reservation(self.reservation, reservation)
 
 
 def evolve(state: Certificate, record: Record) -> Certificate:
@@ -139,6 +141,8 @@ def advance(state: Certificate, now: int, origin: Origin, *bodies: r.AnyBody) ->
                 balance=state.balance,
                 held=state.held,
                 body=body,
+                key_id=origin.key_id,
+                address=origin.address,
             )
         )
     return tuple(made), state
@@ -179,12 +183,14 @@ def errands(state: Certificate, now: int) -> tuple[Errand, ...]:
     """What the certificate needs of its order: to be put on its line, or to be let go when its time is up."""
     if state.status is not Status.RESERVED or state.order_id is None or state.line_id is None:
         return ()
-    target = order_entity(state.order_id)
+    command: Allocate | LapseAllocation | None = None
     if not state.joined:
-        return (Errand(target, Allocate(state.line_id, state.code), state.line_id, state.code, state.order_id),)
-    if state.reserved_until is not None and state.reserved_until <= now:
-        return (Errand(target, LapseAllocation(state.line_id, state.code), state.line_id, state.code, state.order_id),)
-    return ()
+        command = Allocate(state.line_id, state.code, reservation=state.reservation)
+    elif state.reserved_until is not None and state.reserved_until <= now:
+        command = LapseAllocation(state.line_id, state.code, state.reservation)
+    if command is None:
+        return ()
+    return (Errand(order_entity(state.order_id), command, state.line_id, state.code, state.order_id),)
 
 
 def _apply(state: Certificate, version: int, at: int, origin: Origin, body: r.AnyBody) -> Certificate:
@@ -248,6 +254,7 @@ def _apply_life(state: Certificate, version: int, at: int, origin: Origin, body:
                 seller=origin.client,
                 order_id=body.order_id,
                 line_id=body.line_id,
+                reservation=version,
                 reserved_until=body.reserved_until,
             )
         case r.Joined():

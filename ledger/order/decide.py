@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ledger import commands as c
 from ledger import records as r
-from ledger.commands import Origin
+from ledger.commands import Origin, same_reservation
 from ledger.decision import Decision, refuse
 from ledger.errands import Grant
 from ledger.order.state import Order, advance
@@ -87,11 +87,11 @@ def _allocate(  # noqa: PLR0911 - one for each refusal
         return refuse(state, Refusal.ORDER_LINE_ALREADY_ALLOCATED, "The line has another code already.")
     if state.line_of(command.code) not in {None, command.line_id}:
         return refuse(state, Refusal.CODE_ALREADY_SOLD, "The code is on another line of the order.")
-    if allocation is not None or command.probe:
+    if command.probe or (allocation is not None and allocation.reservation >= command.reservation):
         return Decision(state=state)
     # the grant that goes back tells the plan, and yet the line counts as not told: so the certificate is asked, and
     # should it have been given back before this command came, it says so
-    return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code))
+    return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code, command.reservation))
 
 
 def _lapse(state: Order, command: c.LapseAllocation, origin: Origin, now: int) -> Decision[Order]:
@@ -101,8 +101,10 @@ def _lapse(state: Order, command: c.LapseAllocation, origin: Origin, now: int) -
     if allocation is None and paid and open_line and state.line_of(command.code) is None:
         # whatever took the code off the line, the certificate is still reserved for it: who paid gets what he paid
         # for. Should it be reserved no longer, it says so when it is told the plan
-        return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code))
+        return _accept(state, now, origin, r.LineAllocated(command.line_id, command.code, command.reservation))
     if allocation is None or allocation.code != command.code or allocation.activated or paid:
+        return Decision(state=state)
+    if not same_reservation(allocation.reservation, command.reservation):
         return Decision(state=state)
     return _accept(state, now, origin, r.LineReleased(command.line_id, command.code, "lapsed"))
 
@@ -121,6 +123,8 @@ def _report(state: Order, command: c.Report, origin: Origin, now: int) -> Decisi
     match command.errand, command.refusal:
         case ("activate", None) | ("release", Refusal.CODE_ALREADY_SOLD):
             body = r.LineActivated(command.line_id, command.code, command.planned, command.currency)
+        case _ if not same_reservation(allocation.reservation, command.reservation):
+            return Decision(state=state)  # the code was reserved anew meanwhile
         case "join", None:
             if command.planned is None or command.currency is None:
                 return Decision(state=state)

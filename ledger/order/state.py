@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ledger import records as r
-from ledger.commands import Activate, Join, Origin, Release
+from ledger.commands import ANY_RESERVATION, Activate, Join, Origin, Release
 from ledger.errands import Errand
 from ledger.identifiers import certificate_entity
 from ledger.policy import Policy
@@ -39,6 +39,7 @@ class Allocation(Struct, frozen=True, array_like=True):
     activated: bool = False
     stuck: str | None = None
     """Refusal of the certificate that needs a person."""
+    reservation: int = ANY_RESERVATION
 
 
 class Payment(Struct, frozen=True, array_like=True):
@@ -126,7 +127,9 @@ class Order(Struct, frozen=True, kw_only=True):
         line = self.lines.get(line_id)
         if line is None or self.currency is None or self.cancelled or not self.settled or not self.covered(line_id):
             return None
-        return Activate(self.order_id, line_id, line.planned, self.currency, line.recipient)
+        held = self.allocations.get(line_id)
+        reservation = ANY_RESERVATION if held is None else held.reservation
+        return Activate(self.order_id, line_id, line.planned, self.currency, line.recipient, reservation=reservation)
 
 
 def evolve(state: Order, record: Record) -> Order:
@@ -158,6 +161,8 @@ def advance(state: Order, now: int, origin: Origin, *bodies: r.AnyBody) -> tuple
             balance=0,
             held=0,
             body=body,
+            key_id=origin.key_id,
+            address=origin.address,
         )
         made.append(record)
         state = evolve(state, record)
@@ -176,9 +181,9 @@ def errands(state: Order, _now: int) -> tuple[Errand, ...]:
         line = state.lines.get(line_id)
         if state.cancelled or line is None:
             reason = "order cancelled" if state.cancelled else "line not in the order"
-            command = Release(state.order_id, line_id, reason)
+            command = Release(state.order_id, line_id, reason, allocation.reservation)
         elif command is None and state.currency is not None and allocation.told != (line.planned, state.currency):
-            command = Join(state.order_id, line_id, line.planned, state.currency)
+            command = Join(state.order_id, line_id, line.planned, state.currency, allocation.reservation)
         if command is not None:
             owed.append(Errand(certificate_entity(allocation.code), command, line_id, allocation.code, state.order_id))
     return tuple(owed)
@@ -206,7 +211,7 @@ def _apply(state: Order, body: r.AnyBody) -> Order:  # noqa: PLR0911 - one for e
             )
             return replace(state, payments=state.payments | {payment.currency: payment})
         case r.LineAllocated():
-            return _with(state, body.line_id, Allocation(body.code))
+            return _with(state, body.line_id, Allocation(body.code, reservation=body.reservation))
         case r.LineReleased():
             kept = {line_id: held for line_id, held in state.allocations.items() if line_id != body.line_id}
             return replace(state, allocations=kept)

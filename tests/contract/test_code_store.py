@@ -9,7 +9,7 @@ from persistence.codes import CODES_AT_ONCE, CodeStore, MemoryCodeStore, RedisCo
 from persistence.errors import DamagedLogError, StorageUnavailableError
 from persistence.redis_client import Client
 from persistence.settings import StorageSettings
-from tests.contract.conftest import SERVERS, client_of
+from tests.contract.conftest import SERVERS, connects_to
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
 
@@ -25,7 +25,7 @@ async def store(
     if request.param == "memory":
         yield MemoryCodeStore()
         return
-    store = RedisCodeStore(client_of(request.param, start_shared)())
+    store = RedisCodeStore(connects_to(request.param, start_shared).client())
     yield store
     await store.close()
 

@@ -12,6 +12,7 @@ from persistence.redis_keys import Keys
 from persistence.redis_log import RedisLog
 from tests.contract.conftest import NOON, PARTITIONS
 
+pytestmark = pytest.mark.operator
 ORDER, OTHER = "o:SO-1", "o:w:strange/1:d:x"
 """Orders; an id may hold whatever is visible, what keys are made of too."""
 KEYS = Keys("gl", PARTITIONS)

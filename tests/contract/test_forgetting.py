@@ -16,6 +16,7 @@ from persistence.vault import RECIPIENT, SMS, SealBrokenError, Vault
 from persistence.verification import VerificationReport, verify
 from tests.contract.histories import NOON, PRICE, Writer
 
+pytestmark = pytest.mark.operator
 PEPPER = bytes(range(32))
 KEYS = {1: b"\x01" * 32, 2: b"\x02" * 32}
 OLD, NEW, LATER = Vault(PEPPER, {1: KEYS[1]}, 1), Vault(PEPPER, KEYS, 2), Vault(PEPPER, {2: KEYS[2]}, 2)

@@ -19,7 +19,7 @@ from persistence.keys import (
     new_key,
 )
 from persistence.redis_client import Client
-from tests.contract.conftest import SERVERS, client_of
+from tests.contract.conftest import SERVERS, connects_to
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
 
@@ -33,7 +33,7 @@ async def store(
     if request.param == "memory":
         yield MemoryKeyStore()
         return
-    client = client_of(request.param, start_shared)()
+    client = connects_to(request.param, start_shared).client()
     yield RedisKeyStore("redis://unused", client=client)
     await client.aclose()
 

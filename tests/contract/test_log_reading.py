@@ -75,6 +75,7 @@ async def test_entities_come_in_the_order_asked_for(log: Log) -> None:
     assert [one.tail for one in loaded] == [(name.encode(),) for name in reversed(names)]
 
 
+@pytest.mark.operator
 async def test_every_entity_with_records_is_listed_once(log: Log) -> None:
     names = {f"c:GC-{number:08d}" for number in range(2_500)} | {f"o:SO-{number}" for number in range(500)}
     await log.append(Batch(tuple(Change(name, 0, records(1)) for name in names)))

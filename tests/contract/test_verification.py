@@ -11,7 +11,7 @@ from persistence.log import Log, partition_of
 from persistence.redis_client import Client, Word
 from persistence.redis_keys import Keys
 from persistence.verification import Progress, VerificationReport, verify
-from tests.contract.conftest import PARTITIONS, SERVERS, Storage, client_of
+from tests.contract.conftest import PARTITIONS, SERVERS, Storage, connects_to, user_of
 from tests.contract.histories import NOON, PRICE, Writer, acknowledge_all
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
@@ -19,6 +19,7 @@ from tests.real.redis import RealServer
 ONE, TWO, HELD = "GC-00000001", "GC-00000002", "GC-00000003"
 ORDER, OPEN = "SO-1", "SO-2"
 KEYS: Final = Keys("gl", PARTITIONS)
+pytestmark = pytest.mark.operator
 RECORDS: Final = 54
 
 
@@ -82,7 +83,8 @@ async def storage(
     request: pytest.FixtureRequest, start_shared: Callable[[ServerKind], RealServer]
 ) -> AsyncIterator[Storage]:
     async with AsyncExitStack() as stack:
-        yield Storage(request.param, client_of(request.param, start_shared), stack)
+        made = connects_to(request.param, start_shared, user_of(request))
+        yield Storage(request.param, made.client, stack, made.hand)
 
 
 @pytest.fixture

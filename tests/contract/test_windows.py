@@ -10,12 +10,13 @@ from fakeredis import FakeServer
 
 from persistence.errors import StorageError
 from persistence.memory_windows import MemoryWindows
-from persistence.redis_client import Client, connect
+from persistence.redis_client import Client
 from persistence.windows import Count, RedisWindows, Windows
-from tests.contract.conftest import SERVERS, WAIT_SECONDS
+from tests.contract.conftest import SERVERS, WAIT_SECONDS, connects_to
 from tests.contract.fake_redis import fake_pool, fake_redis
 from tests.real.fixtures import ServerKind
 from tests.real.redis import RealServer
+from tests.real.secured_redis import PASSWORD, SecuredServer
 
 SECONDS: Final = 3_600
 KEPT_MAX: Final = 5
@@ -43,13 +44,14 @@ async def stage(
         fake = FakeServer(version=(7, 4), server_type="redis")
         url, client, pool = "redis://fake", fake_redis(fake), lambda: fake_pool(fake)
     else:
-        server = start_shared("redis" if request.param == "redis" else "valkey")
-        server.empty()
-        client = connect(server.url, connections_max=1, timeout_seconds=WAIT_SECONDS)
+        client = connects_to(request.param, start_shared).hand()
+        server = start_shared(request.param)
         url, pool = server.url, lambda: None
+        if isinstance(server, SecuredServer):
+            url = server.address(password=PASSWORD)
 
     def windows(seconds: int) -> Windows:
-        opened.append(RedisWindows(url, "t-1", seconds, KEPT_MAX, timeout_seconds=WAIT_SECONDS, pool=pool()))
+        opened.append(RedisWindows(url, "gl", seconds, KEPT_MAX, timeout_seconds=WAIT_SECONDS, pool=pool()))
         return opened[-1]
 
     yield Stage(windows, client)
@@ -137,7 +139,7 @@ async def test_nothing_of_it_stays_on_a_server(stage: Stage) -> None:
     windows = stage.windows(1)
     await windows.add("a")
     (key,) = await client.execute_command("KEYS", "*")
-    assert key.startswith(b"t-1:guesses:")
+    assert key.startswith(b"gl:guesses:")
 
     async def is_gone() -> bool:
         return not await client.execute_command("EXISTS", key)
@@ -155,7 +157,7 @@ async def test_they_close_twice(stage: Stage) -> None:
 
 @pytest.mark.real
 async def test_a_server_that_is_not_there_is_told_as_ours() -> None:
-    windows = RedisWindows("redis://127.0.0.1:1", "t-1", SECONDS, KEPT_MAX)
+    windows = RedisWindows("redis://127.0.0.1:1", "gl", SECONDS, KEPT_MAX)
 
     with pytest.raises(StorageError):
         await windows.add("a")

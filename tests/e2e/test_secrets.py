@@ -84,6 +84,7 @@ def test_enough_was_searched(run: Exposure) -> None:
         "gcs_server.out",
         "appendonly.aof",
         "gl:keys",
+        "gl:acts",
         "dashboard /events",
         "/metrics",
     ):

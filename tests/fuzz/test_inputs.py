@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gateway.dead_letters import Received
 from gateway.inbox_work import InboxWork, Reader
 from gateway.inputs import InputError, read_order, read_payment
-from gateway.reconciliation import _code_of, _lost_event
+from gateway.lost import Beyond, lost_event
+from gateway.reconciliation import _code_of
 from ledger.answers import Answer
 from ledger.commands import SYSTEM, AnyCommand, Origin, Place, RecordPayment
 from persistence.envelope import unseal
@@ -157,7 +158,18 @@ STATE = {
 @given(broken_json(STATE))
 def test_own_events_that_are_read_back(value: bytes) -> None:
     """`reconcile` and `restore` read our own topics, in which others may have written."""
-    judge(lambda given: _lost_event("GC-7K2M-9QXA", "es", 7, given), value)
+    judge(lambda given: lost_event("GC-7K2M-9QXA", "es", 7, given), value)
+
+
+@given(broken_json(STATE), broken_json(STATE))
+def test_own_events_of_which_the_last_ones_count(state: bytes, move: bytes) -> None:
+    def read(given: bytes) -> object:
+        beyond = Beyond("GC-7K2M-9QXA")
+        beyond.saw("es", 7, given)
+        beyond.saw("et", 8, move)
+        return beyond.lost(0, 8)
+
+    judge(read, state)
 
 
 class Read_:  # noqa: N801 - stands for aiokafka's record
@@ -174,6 +186,6 @@ def test_keys_that_are_read_back(key: bytes) -> None:
 
 @pytest.mark.parametrize("value", [b'{"unknown":"\xff","code":"\xff"}', b'{"status":"\xff"}', b'{"a":' * DEEP])
 def test_an_own_event_that_cannot_be_read_is_told_without_what_it_said(value: bytes) -> None:
-    lost = _lost_event("GC-7K2M-9QXA", "es", 7, value)
+    lost = lost_event("GC-7K2M-9QXA", "es", 7, value)
 
     assert (lost.code, lost.version, lost.type) == ("GC-7K2M-9QXA", 7, None)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import Call
+from gateway.addresses import FORWARDED, Addresses, networks
 from gateway.bodies import FAULTS_MAX, BodyDecoder, check_media, has_body
 from gateway.bulk_items import ItemsDecoder
 from gateway.bulk_requests import BULK_BODIES, ITEMS_MAX
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 DECODERS: dict[Call, Any] = {call: BodyDecoder(kind) for call, kind in BODIES.items()}
 BULK: dict[Call, Any] = {call: ItemsDecoder(*kinds) for call, kinds in BULK_BODIES.items()}
 VALID: list[object] = [body for operation in OPERATIONS for body in operation.requests.values()]
+ADDRESSES = Addresses(networks("10.0.0.0/8"))
 LONG = 600_000
 """Bytes: whoever takes a time that grows with the square of them does not come to an end today."""
 
@@ -41,6 +43,7 @@ HEADERS = (
     b'W/"4", "5", *',
     b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     b"bytes=0-1",
+    b"198.51.100.7:4711, [2001:db8::7], 10.9.9.9",
     b"gzip, identity",
     b"18446744073709551616",
 )
@@ -134,6 +137,9 @@ def read_header(value: bytes) -> None:
     assert len(exchange.request_id) <= 64
     matches(value, b'"4"')
     has_body({b"content-length": value})
+    forwarded, proxy = {FORWARDED: value}, ("10.0.0.1", 4711)
+    assert ADDRESSES.of(proxy, forwarded)
+    assert {len(ADDRESSES.source(proxy, forwarded, of_proxy=of_proxy)) for of_proxy in (False, True)} <= {4, 16}
     for read in (idempotency_key, check_media):
         headers = {
             b"idempotency-key": value,

@@ -15,6 +15,7 @@ from actors.channel import Connection, _Served
 from actors.errors import OverloadedError
 from actors.frames import FRAME_BYTES_MAX, Call, CallFrame, ReplyFrame, encoder, reply_of
 from actors.residents import attempts_of
+from gift_ledger.cli import trail
 from ledger import certificate, order
 from ledger import commands as c
 from ledger import records as r
@@ -25,9 +26,11 @@ from ledger.money import DAY_MS
 from ledger.order import Order
 from ledger.records import Status
 from ledger.refusals import Refusal, Refused
-from persistence import codec
+from persistence import acts, codec
 from persistence.errors import DamagedLogError, SnapshotUnreadableError
-from persistence.log import Loaded, QueuedMessage
+from persistence.log import Batch, Change, Loaded, QueuedMessage
+from persistence.memory import MemoryLog
+from persistence.memory_acts import MemoryActStore
 from persistence.redis_append import encode_message
 from persistence.redis_log import _loaded, _message
 from persistence.replay import Replay
@@ -43,11 +46,11 @@ if TYPE_CHECKING:
 
 LINK = bytes(codec.LINK_BYTES)
 RECORDS = [LINK + msgspec.msgpack.encode(msgspec.structs.replace(RECORD, body=body)) for body in BODIES.values()]
-RECORDS.append(bytes.fromhex(golden.RECORD))
+RECORDS += [bytes.fromhex(one) for one in (golden.RECORD, golden.RECORD_AUDITED)]
 SNAPSHOTS = [bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1), bytes.fromhex(golden.ORDER_SNAPSHOT_1)]
 NOW = 1_795_500_000_000
 LATER = NOW + 365 * DAY_MS
-TILL = c.Origin("till-1", "Store", key=b"k" * 16, fingerprint=b"f" * 8)
+TILL = c.Origin("till-1", "Store", key=b"k" * 16, fingerprint=b"f" * 8, key_id="k_1", address=b"\xc0\x00\x02\x07")
 LIFE = (
     r.Reserved("SO-1001", "1", LATER),
     r.Joined(150_000, "RUB"),
@@ -88,6 +91,8 @@ REFUSED = Answer(refused=Refused(Refusal.INSUFFICIENT_FUNDS, "Too little.", {"av
 REPLIES = ReplyFrame(7, [reply_of(0, REFUSED), reply_of(1, OverloadedError("full"))], turn=True)
 STORED: dict[str, tuple[Callable[[bytes], object], list[bytes], tuple[type[Exception], ...]]] = {
     "record": (codec.decode, RECORDS, (DamagedLogError,)),
+    "act": (acts.decode, [bytes.fromhex(golden.ACT)], (DamagedLogError,)),
+    "end of acts": (acts._end, [b"7|" + LINK], (DamagedLogError,)),
     "publication": (codec.decode_publication, [bytes.fromhex(golden.PUBLICATION)], (DamagedLogError,)),
     "certificate": (codec.read_certificate_snapshot, SNAPSHOTS, (SnapshotUnreadableError,)),
     "order": (codec.read_order_snapshot, SNAPSHOTS, (SnapshotUnreadableError,)),
@@ -167,6 +172,22 @@ def test_verification(entity: str, stored: list[bytes], snapshot: bytes) -> None
 
     assert replay.version == len(stored) or replay.broken
     assert all(isinstance(problem, str) for _, problem in replay.problems)
+
+
+@pytest.mark.parametrize("entity", [f"c:{CERTIFICATE.code}", f"o:{ORDER.order_id}"])
+@given(stored=broken_histories(), act=broken(bytes.fromhex(golden.ACT)))
+async def test_audits(entity: str, stored: list[bytes], act: bytes) -> None:
+    """`gift-ledger audit` shows a line for whatever it finds."""
+    log, store = MemoryLog(), MemoryActStore()
+    assert await log.append(Batch((Change(entity, 0, tuple(stored)),))) is None
+    store.stored.append(act)
+
+    lines = [line async for line in trail.records_of(log, [entity], trail.Wanted())]
+    lines += [line async for line in trail.acts_of(store, trail.Wanted())]
+
+    assert len(lines) == len(stored) + 1
+    assert all(msgspec.json.encode(line) for line in lines)
+    assert all(isinstance(problem, str) for _, problem in await acts.problems(store))
 
 
 @given(broken(encode_message(QueuedMessage("sms_7_x", "c:GC-7K2M-9QXA", b"sealed", 0, 1_795_500_000_000, 3))))

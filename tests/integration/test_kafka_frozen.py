@@ -129,13 +129,15 @@ async def test_a_member_of_a_group_and_a_producer_can_be_closed(kafka: RealKafka
     settings = bridge_settings(kafka.bootstrap, kafka_prefix)
     await make_topics(kafka, settings)
     before = others()
-    consumer = new_consumer(settings.bootstrap, settings.group, "test")
-    producer = new_producer(settings.bootstrap, "test")
+    consumer = new_consumer(settings, settings.group, "test")
+    producer = new_producer(settings, "test")
     await consumer.start()
     await producer.start()
     consumer.subscribe([settings.payments])
     await until(consumer.assignment)
-    await producer.partitions_for(settings.payments)  # or it would ask for them of a broker that answers no more
+    # what they need of a broker beforehand, connections and a producer's id among it, one that is frozen never gives
+    await producer.send_and_wait(settings.payments, b"x", key=b"k")
+    await consumer.commit(dict.fromkeys(consumer.assignment(), 0))
 
     with frozen(kafka):
         sending = asyncio.create_task(producer.send_and_wait(settings.payments, b"x", key=b"k"))

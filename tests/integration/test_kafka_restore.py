@@ -6,23 +6,38 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from msgspec.structs import replace
 
 from actors.host import wall_clock
+from gateway.inbox import Inbox
 from gateway.offsets import TopicsError, read_again, read_so_far
 from gateway.reconciliation import ReconciliationReport, reconcile
 from gateway.relay import OutboxRelay
 from gift_ledger.recovery import restore as module
 from gift_ledger.recovery.backup import backup
+from gift_ledger.recovery.lines import Kept
 from gift_ledger.recovery.restore import COMPARING, COPYING, restore
 from gift_ledger.settings import Settings
+from ledger.commands import SYSTEM, Allocate
+from ledger.identifiers import order_entity
 from persistence.errors import StorageUnsafeError
 from persistence.redis_client import connect
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
 from persistence.verification import verify
 from tests.contract.histories import NOON, Writer
-from tests.integration.kafka_stage import is_empty, make_topics, publish, read_topic, running
+from tests.integration.kafka_stage import (
+    MemoryLedger,
+    is_empty,
+    make_topics,
+    order_event,
+    payment_event,
+    publish,
+    read_topic,
+    running,
+    until,
+)
 from tests.real.process import free_port
 
 if TYPE_CHECKING:
@@ -115,6 +130,10 @@ async def test_what_subscribers_know_more_of_is_shut_and_nothing_is_rewound(
     ]
     lost = {(one.code, one.version, one.amount) for one in report.lost_events if one.topic == "transaction"}
     assert lost == {(USED, version + 2, 50), (SOLD_LATER, 3, 150_000)}
+    assert [(one.order_id, one.order_line_id, one.code) for one in restored.lines] == [
+        ("SO-1", "1", USED),
+        ("SO-2", "1", SOLD_LATER),
+    ]
     assert {COPYING, COMPARING} == set(steps)
     assert manifest.inbox is not None
     assert (await read_so_far(bridge))[bridge.payments] == manifest.inbox[bridge.payments] == {0: 0, 1: 0, 2: 0}
@@ -155,6 +174,83 @@ async def test_what_was_sold_after_the_backup_may_lie_where_that_has_nothing(
     (loaded,) = await back.load([f"c:{SOLD_LATER}"])
     await back.close()
     assert loaded.damage is not None
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["redis"], indirect=True)
+async def test_a_line_that_was_sold_after_the_backup_is_not_sold_again(
+    settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path
+) -> None:
+    bridge, file = settings.bridge(), tmp_path / "monday.backup"
+    writer = Writer(log)
+    await writer.sell("SO-1", USED)
+    await backup(settings, file, lambda _: None)
+    await writer.sell("SO-2", SOLD_LATER)
+    await writer.spend(SOLD_LATER, 150_000)
+    await published(log, settings)
+    await publish(bridge.bootstrap, bridge.sales_orders, [("SO-2", order_event("SO-2"))])
+    await publish(bridge.bootstrap, bridge.payments, [("SO-2", payment_event("SO-2"))])
+    target = replace(settings, redis_url=own_redis.url)
+
+    restored = await restore(target, file, None, lambda *_: None, compare=True)
+
+    assert [(one.order_id, one.order_line_id, one.code, one.kept) for one in restored.lines] == [
+        ("SO-2", "1", SOLD_LATER, Kept.ACTIVATED)
+    ]
+    back = await RedisLog.open(target.storage())
+    try:
+        async with MemoryLedger(back) as ledger, running(Inbox(ledger, ledger.vault, bridge, wall_clock)):
+            await until(lambda: ledger.paid(1))
+            answer = await ledger.ask(order_entity("SO-2"), Allocate("1", QUIET), SYSTEM)
+            shown = await ledger.order("SO-2")
+        proof = await verify(back, None, lambda _: None, clock=lambda: NOON + 1)
+    finally:
+        await back.close()
+    assert answer.refused is not None
+    assert answer.refused.code == "OrderLineAlreadyAllocated"
+    assert shown["isOrderSettled"]
+    (line,) = shown["certificateLines"]
+    assert (line["certificateCode"], line["status"], line["plannedDenomination"]) == (SOLD_LATER, "Activated", 150_000)
+    assert {one.entity for one in proof.findings} == {f"c:{SOLD_LATER}"}
+
+
+@pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("own_redis", ["valkey"], indirect=True)
+async def test_partitions_that_were_added_after_the_backup_are_read_from_their_begin(
+    settings: Settings, log: RedisLog, own_redis: RealServer, tmp_path: Path
+) -> None:
+    bridge, file = settings.bridge(), tmp_path / "monday.backup"
+    await Writer(log).sell("SO-1", USED)
+    await read_again(bridge, {bridge.payments: {0: 0, 1: 0, 2: 0}, bridge.sales_orders: {0: 0, 1: 0, 2: 0}})
+    await backup(settings, file, lambda _: None)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bridge.bootstrap)
+    await admin.start()
+    await admin.create_partitions({bridge.payments: NewPartitions(total_count=4)})
+    await admin.close()
+    await publish(bridge.bootstrap, bridge.payments, [(f"SO-{number}", b"{}") for number in range(100)])
+    await read_again(bridge, {bridge.payments: {0: 9, 1: 9, 2: 9, 3: 9}})
+
+    await restore(replace(settings, redis_url=own_redis.url), file, None, lambda *_: None, compare=True)
+
+    assert await read_so_far(bridge) == {
+        bridge.payments: {0: 0, 1: 0, 2: 0, 3: 0},
+        bridge.sales_orders: {0: 0, 1: 0, 2: 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kept", "places"),
+    [
+        ({}, {0: 0, 1: 0}),
+        ({"All_Payments": {0: 5, 1: 6}}, {0: 5, 1: 6}),
+        ({"All_Payments": {0: 5}}, {0: 5, 1: 0}),
+        # made anew with fewer: what stands in its partitions now has nothing to do with what stood there
+        ({"All_Payments": {0: 5, 1: 6, 2: 7}}, {0: 0, 1: 0}),
+        ({"Of_Another_Name": {0: 5}}, {0: 0, 1: 0}),
+    ],
+)
+def test_from_where_the_inputs_are_read_again(kept: dict[str, dict[int, int]], places: dict[int, int]) -> None:
+    assert module._places(kept, {"All_Payments": {0: 100, 1: 200}}) == {"All_Payments": places}
 
 
 @pytest.mark.parametrize("redis_server", ["valkey"], indirect=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography import x509
@@ -40,10 +41,16 @@ class Issuer:
         self.name = _name("Issuer of tests")
         self.certificate = _signed(self.name, self.name, self.key, self.key, authority=True)
 
-    def pair(self, folder: Path, *, name: str = "ledger.example", days: int = 1) -> Pair:
-        """A certificate that it has signed, with its own behind it."""
+    def pair(self, folder: Path, *, name: str = "ledger.example", days: int = 1, here: bool = False) -> Pair:
+        """A certificate that it has signed, with its own behind it; ``here`` puts this machine's address into it."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return _written(folder, key, _signed(_name(name), self.name, key, self.key, days=days), self.certificate)
+        signed = _signed(_name(name), self.name, key, self.key, days=days, here=here)
+        return _written(folder, key, signed, self.certificate)
+
+    def write(self, file: Path) -> Path:
+        """Its own certificate alone: what those have who are to believe it."""
+        file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+        return file
 
 
 def self_signed(folder: Path, *, name: str = "ledger.example", days: int = 1, passphrase: bytes | None = None) -> Pair:
@@ -66,8 +73,12 @@ def _signed(
     *,
     days: int = 1,
     authority: bool = False,
+    here: bool = False,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
+    names: list[x509.GeneralName] = [x509.DNSName("ledger.example")]
+    if here:
+        names += [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
     begins = now - timedelta(days=30)
     return (
         x509.CertificateBuilder()
@@ -78,7 +89,7 @@ def _signed(
         .not_valid_before(begins)
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ledger.example")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(by, SHA256())
     )
 

@@ -40,6 +40,8 @@ COMMANDS: Final = (
     ("inspect",),
     ("inspect", "--json"),
     ("verify", "--json"),
+    ("audit",),
+    ("audit", "--json"),
     ("dlq", "list"),
     ("dlq", "list", "--json"),
     ("settings",),

@@ -15,11 +15,12 @@ import pytest
 
 from tests.real.kafka import RealKafka, kafka_missing
 from tests.real.redis import RealServer, redis_binary, valkey_binary
+from tests.real.secured_redis import SecuredServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ServerKind = Literal["redis", "valkey"]
+ServerKind = Literal["redis", "valkey", "redis-secured", "valkey-secured"]
 BOTH: tuple[ServerKind, ...] = ("redis", "valkey")
 
 
@@ -32,11 +33,10 @@ def lacking(reason: str) -> NoReturn:
 
 def binary_of(kind: ServerKind) -> str:
     """Return the server program, or give the test up."""
-    binary = redis_binary() if kind == "redis" else valkey_binary()
+    is_redis = kind.startswith("redis")
+    binary = redis_binary() if is_redis else valkey_binary()
     if binary is None:
-        lacking(
-            "no redis-server: install it (Debian: apt-get install redis-server)" if kind == "redis" else "no Valkey"
-        )
+        lacking("no redis-server: install it (Debian: apt-get install redis-server)" if is_redis else "no Valkey")
     return binary
 
 
@@ -48,7 +48,8 @@ def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
         def start(kind: ServerKind) -> RealServer:
             if kind not in servers:
-                servers[kind] = RealServer(binary_of(kind), tmp_path_factory.mktemp(kind))
+                make = SecuredServer if kind.endswith("-secured") else RealServer
+                servers[kind] = make(binary_of(kind), tmp_path_factory.mktemp(kind))
                 running.callback(servers[kind].kill)
             if not servers[kind].running:
                 servers[kind].start()

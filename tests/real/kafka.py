@@ -34,9 +34,9 @@ JAVA_OPTIONS: Final = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredSt
 PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{linked_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{link_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LINKED:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{linked_port},CONTROLLER://127.0.0.1:{controller_port}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port},LINKED://127.0.0.1:{link_port}{listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LINKED:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
@@ -178,16 +178,20 @@ class RealKafka:
 
         return answers
 
-    def _format(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        properties = PROPERTIES.format(
+    def _own_properties(self, listeners: str = "") -> str:
+        """What it is told; with further ``listeners``, each with a comma before it."""
+        return PROPERTIES.format(
             broker_port=self.broker_port,
             linked_port=self.linked_port,
             link_port=self.link_port,
             controller_port=free_port(),
+            listeners=listeners,
             data=self.directory / "data",
         )
-        self._properties.write_text(properties)
+
+    def _format(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(self._own_properties())
         formatted = subprocess.run(  # noqa: S603 - the command is made here
             [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties)],
             capture_output=True,

@@ -11,6 +11,7 @@ from ledger import records as r
 from ledger.commands import Authorize, Capture, Sell, Void
 from ledger.identifiers import entity_key, is_certificate
 from tests.simulation.account import CertificateAccount, OrderAccount
+from tests.simulation.caller import address_of, key_of
 
 if TYPE_CHECKING:
     from tests.simulation.auditor import Entry
@@ -22,6 +23,9 @@ OWN = r.HoldLapsed | r.Expired | r.Joined | r.Released | r.Kept
 OWN_OF_ORDERS = r.LineAllocated | r.LineReleased | r.LinePlanTold | r.LineActivated | r.LineStuck
 ONCE = Authorize | Capture | Void
 """What one key does at most once. A sale is several steps, each of which may carry its key."""
+
+NOBODY_S = {"ledger", "orders", "payments"}
+"""Clients that have no API key."""
 
 Request = tuple[bytes, bytes]
 """An idempotency key, and the fingerprint of what it was used for."""
@@ -60,7 +64,7 @@ class Books:
         """Take the next record of the log."""
         record = entry.record
         asked = self._asked(entry)
-        why = self._nobody_asked(entry, asked)
+        why = self._nobody_asked(entry, asked) or self._misnamed(entry, asked)
         if why is not None:
             self.wrong.append(f"{entry.entity}, version {record.version} ({type(record.body).__name__}): {why}")
         if not is_certificate(entry.entity):
@@ -98,6 +102,21 @@ class Books:
             return None if self._was_sold(entry) else "nobody has sold it"
         # what an expiry adds to a void or a capture has no key; the account of the certificate looks at it
         return None if record.key or isinstance(body, r.Expired | r.HoldVoided) else "it has no key"
+
+    def _misnamed(self, entry: Entry, asked: list[Called]) -> str | None:
+        """Why a record names the wrong API key or address; `None` if it names the right ones."""
+        record = entry.record
+        if record.key and asked:
+            right = {(called.origin.key_id, called.origin.address) for called in asked}
+        elif record.client in NOBODY_S:
+            right = {("", b"")}
+        else:
+            # a step of a sale that the ledger has done names nobody, one of whoever sold names him
+            right = {("", b""), (key_of(record.client), address_of(record.client))}
+        if isinstance(record.body, r.Activated) and not record.key:
+            right |= {(one.origin.key_id, one.origin.address) for one in self._sales if one.entity == entry.entity}
+        named = (record.key_id, record.address)
+        return None if named in right else f"it names {named}, and was asked for by {sorted(right)}"
 
     def _unpaid(self, body: r.Activated, code: str) -> str | None:
         due = self.order(body.order_id).due

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from random import Random
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import msgspec
 
@@ -52,6 +53,16 @@ CALLS = {
 """By which call a command comes to the ledger."""
 
 Outcome = Answer | ActorError
+
+
+def key_of(client: str) -> str:
+    """Id of the API key that a client shows."""
+    return f"k_{client}"
+
+
+def address_of(client: str) -> bytes:
+    """Where a client calls from."""
+    return b"\x0a" + crc32(client.encode()).to_bytes(4)[1:]
 
 
 class Attempt:
@@ -130,7 +141,8 @@ class Caller:
 
     async def call(self, entity: str, command: AnyCommand) -> Answer | None:
         """Ask until there is an answer; `None`: he has given up, and does not know what came of it."""
-        origin = self._client.origin(CALLS[type(command)], entity, command, self._key(command))
+        key = self._key(command)
+        origin = self._client.origin(CALLS[type(command)], entity, command, key, address_of(self.name))
         called = Called(self.name, entity, command, origin)
         self.history.append(called)
         pause = 0.1

@@ -23,7 +23,7 @@ from ledger.commands import (
     Void,
 )
 from ledger.identifiers import AUTHORIZATION, identifier
-from tests.simulation.caller import Caller
+from tests.simulation.caller import Caller, key_of
 from tests.simulation.cluster import BRIDGE
 from tests.simulation.weather import Chance
 
@@ -40,11 +40,11 @@ CODES = ("GC-0000-A", "GC-0000-B", "GC-0000-C", "GC-0000-D")
 ORDERS = ("SO-1", "SO-2")
 LINES = ("1", "2")
 SHOPS = (
-    Client(name="shop", role=Role.STOREFRONT, channel="OnlineStore"),
-    Client(name="kiosk", role=Role.POS, channel="POS"),
+    Client(name="shop", role=Role.STOREFRONT, channel="OnlineStore", key_id=key_of("shop")),
+    Client(name="kiosk", role=Role.POS, channel="POS", key_id=key_of("kiosk")),
 )
-TILLS = tuple(Client(name=f"till{number}", role=Role.POS, channel="POS") for number in range(2))
-SUPPORT = Client(name="support", role=Role.SUPPORT, channel=None)
+TILLS = tuple(Client(name=name, role=Role.POS, channel="POS", key_id=key_of(name)) for name in ("till0", "till1"))
+SUPPORT = Client(name="support", role=Role.SUPPORT, channel=None, key_id=key_of("support"))
 RUB = "RUB"
 JUNK = b'{"orderId": 1}'
 

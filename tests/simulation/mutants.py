@@ -18,6 +18,7 @@ from gateway.inbox_work import InboxWork
 from gateway.kafka_lanes import Lane, Lanes
 from gateway.kafka_producer import KAFKA_FAILURES
 from gateway.relay import OutboxRelay
+from ledger import certificate
 from ledger import commands as c
 from ledger import records as r
 from ledger.answers import Answer
@@ -43,6 +44,7 @@ EVERY = 40
 
 _append = MemoryLog.append
 _conflict = MemoryLog._conflict
+_decide = certificate.decide
 _ask_to_append = StoreClient.append
 _publish = Lanes.publish
 _deliver = Lane._deliver
@@ -141,6 +143,15 @@ def _pay_as_it_comes(state: Order, command: c.RecordPayment, origin: Origin, now
     return Decision(state=after, records=records)
 
 
+def _names_no_key(
+    state: Certificate,
+    command: Any,  # noqa: ANN401 - as the rule's own
+    origin: Origin,
+    *rest: Any,  # noqa: ANN401 - as the rule's own
+) -> Decision[Certificate]:
+    return _decide(state, command, replace(origin, key_id=""), *rest)
+
+
 @contextmanager
 def _paid_in_order_of_arrival() -> Iterator[None]:
     with patch.dict("ledger.order.decide._RULES", {c.RecordPayment: _pay_as_it_comes}):
@@ -165,6 +176,7 @@ MUTANTS: dict[str, Callable[[], Any]] = {
     "the inbox asks the ledger only once": lambda: patch.object(InboxWork, "_answer", _ask_once),
     "the inbox commits before the ledger has it": lambda: patch.object(InboxWork, "take", _finish_first),
     "payments count in order of arrival": _paid_in_order_of_arrival,
+    "records name no key": lambda: patch("actors.round.certificate.decide", _names_no_key),
     "what is stale stays in memory": lambda: patch.object(Residents, "drop", lambda *_: None),
     "holds are not counted": lambda: patch.object(Certificate, "available", property(lambda self: self.balance)),
 }

@@ -26,7 +26,7 @@ from tests.simulation.network import Network
 from tests.simulation.seams import simulated
 from tests.simulation.store import Store, result
 from tests.simulation.trace import Trace
-from tests.simulation.verdict import verdict
+from tests.simulation.verdict import put_aside, verdict
 from tests.simulation.weather import Weather
 
 if TYPE_CHECKING:
@@ -182,9 +182,10 @@ class Simulation:
             paid = 0 if state.payment is None else state.payment.version
             if paid != self.orders.payments[order_id]:
                 left.append(f"{order_id} has not heard of payment {self.orders.payments[order_id]}")
-        aside = len(self.broker.topic(BRIDGE.dead_letters))
-        if aside < len(self.orders.junk):
-            left.append(f"{len(self.orders.junk)} events cannot be read, {aside} were put aside")
+        aside = put_aside(self.broker)
+        left += [
+            f"{source} cannot be read, and was not put aside" for source in self.orders.junk if source not in aside
+        ]
         return left
 
     def _marks(self) -> dict[str, int]:

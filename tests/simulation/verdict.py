@@ -108,11 +108,16 @@ def _unsent(log: MemoryLog, histories: Mapping[str, Sequence[Entry]]) -> list[st
     )
 
 
-def _left_out(broker: Broker, junk: Sequence[str]) -> list[str]:
-    """What can never be applied has to be put aside, and nothing else."""
-    aside = {
+def put_aside(broker: Broker) -> set[str]:
+    """Where the events were that have been put aside, each once however often it was: `topic/partition/offset`."""
+    return {
         "/".join(dict(letter.headers)[f"dlq_{name}"].decode() for name in ("topic", "partition", "offset"))
         for letter in broker.topic(BRIDGE.dead_letters)
     }
+
+
+def _left_out(broker: Broker, junk: Sequence[str]) -> list[str]:
+    """What can never be applied has to be put aside, and nothing else."""
+    aside = put_aside(broker)
     found = [f"{source} was not put aside" for source in junk if source not in aside]
     return found + [f"{source} was put aside" for source in sorted(aside) if source not in junk]

@@ -11,12 +11,19 @@ from tests.unit.settings_values import OTHER
 THE_LIST = "`gift-ledger settings --markdown` lists them all."
 NUMBERS = [name for name, setting in SETTINGS.items() if "number" in setting.expected]
 
-TOGETHER = {"http_tls_cert": "http_tls_key", "http_tls_key": "http_tls_cert"}
-"""Settings that cannot be alone."""
+_SASL = ["kafka_bootstrap", "kafka_security_protocol", "kafka_username", "kafka_password"]
+TOGETHER = {
+    **{name: ["http_tls_cert", "http_tls_key"] for name in ("http_tls_cert", "http_tls_key")},
+    **{name: ["redis_url"] for name in ("redis_password", "redis_tls_ca")},
+    **{name: ["redis_url", "redis_tls_cert", "redis_tls_key"] for name in ("redis_tls_cert", "redis_tls_key")},
+    **dict.fromkeys(("kafka_security_protocol", "kafka_username", "kafka_password", "kafka_tls_ca"), _SASL),
+    **{name: [*_SASL, "kafka_tls_cert", "kafka_tls_key"] for name in ("kafka_tls_cert", "kafka_tls_key")},
+}
+"""Settings that cannot be alone, with those that they need."""
 
 
 def with_partner(name: str) -> list[str]:
-    return [name, TOGETHER[name]] if name in TOGETHER else [name]
+    return list(dict.fromkeys([name, *TOGETHER.get(name, [])]))
 
 
 def refused(environ: dict[str, str], folder: Path) -> str:

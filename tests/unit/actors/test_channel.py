@@ -178,15 +178,15 @@ async def test_commands_without_a_token_are_not_carried_out(
 
 
 async def test_who_shows_no_token_is_not_waited_for(
-    actor: ScriptedActor, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    actor: ScriptedActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = await listening(actor, tmp_path, "tcp")
-    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.01)
-    await caller.connect(address, token=None)
+    monkeypatch.setattr(channel, "CONNECT_SECONDS_MAX", 0.01)  # of our own way to connect, too: so it is not taken
+    reader, writer = await asyncio.open_connection(*address.removeprefix("tcp:").rsplit(":", 1))
 
-    await caller.ended.wait()
-
+    assert await reader.read() == b""
     assert actor.taken == []
+    writer.close()
 
 
 async def test_who_has_shown_the_token_may_be_silent(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger.commands import SYSTEM, Look, Reserve, Tick
+from actors.errands import AT_ONCE_MAX
+from ledger.commands import SYSTEM, Look, Reserve, Sell, Tick
+from ledger.identifiers import is_certificate
 from tests.unit.actors.logs import Gate, UnreliableLog, fine, raising
 from tests.unit.actors.stage import (
     CERTIFICATE,
@@ -84,6 +87,51 @@ async def test_a_change_during_an_errand_is_looked_at_afterwards(
     await quiet(*stage.shards)
 
     assert body(await ask(shard, CERTIFICATE, Look()))["denomination"] == 400_000
+
+
+async def test_an_order_that_is_cancelled_while_its_errands_wait_their_turn_issues_no_more(
+    stage: Stage, shard: Shard, log: UnreliableLog
+) -> None:
+    lines = [str(number) for number in range(AT_ONCE_MAX + 3)]
+    await stage.ledger.ask(ORDER, placed(*lines), SYSTEM)
+    for line in lines:
+        await ask(shard, f"c:GC-0000-{line:0>4}", Sell("SO-1", line))
+    await quiet(*stage.shards)
+    gate = Gate()
+    stage.ledger.trouble.extend([fine, *[gate.passed] * AT_ONCE_MAX])
+    await stage.ledger.ask(ORDER, paid(*lines), SYSTEM)
+    await gate.reached.wait()
+    await stage.ledger.ask(ORDER, placed(version=2, cancelled=True), SYSTEM)
+    gate.open.set()
+    await quiet(*stage.shards)
+
+    told = Counter(type(command).__name__ for entity, command in stage.ledger.asked if is_certificate(entity))
+    assert (told["Activate"], told["Release"]) == (AT_ONCE_MAX, 3)
+    shown = statuses(await stage.ledger.ask(ORDER, Look(), SYSTEM))
+    assert Counter(shown) == {"Activated": AT_ONCE_MAX, "Cancelled": 3}
+
+
+async def test_an_errand_of_an_entity_that_left_memory_while_it_waited_is_left_to_the_timer(
+    stage: Stage, shard: Shard, clock: FakeClock, log: UnreliableLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.ledger.ask(ORDER, placed("1"), SYSTEM)
+    await ask(shard, CERTIFICATE, SELL)
+    orders = stage.ledger.orders
+    assert orders is not None
+    with monkeypatch.context() as gone:
+        look = orders.look_at
+        gone.setattr(orders, "look_at", lambda _: None)
+        await stage.ledger.ask(ORDER, paid("1"), SYSTEM)
+        look(ORDER)
+        gone.setattr(orders, "state_of", lambda _: None)
+        await quiet(*stage.shards)
+    assert await types(log) == ["reserved", "joined"]
+
+    clock.advance(3)
+    await stage.ledger.ask(ORDER, Tick(), SYSTEM)
+    await quiet(*stage.shards)
+
+    assert await types(log) == ["reserved", "joined", "activated"]
 
 
 async def test_an_errand_that_fails_by_a_defect_is_counted_and_left_to_the_timer(

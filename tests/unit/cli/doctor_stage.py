@@ -2,6 +2,7 @@
 
 import json
 
+from gateway.bridge_settings import BridgeSettings
 from gateway.readiness import Readiness
 from gateway.services import Component, Condition
 from gift_ledger.cli.context import now_ms
@@ -38,7 +39,7 @@ class Servers:
             raise self.clock_error
         return now_ms() + self.clock_ahead_ms
 
-    async def kafka_topics(self, _bootstrap: str) -> dict[str, int]:
+    async def kafka_topics(self, _settings: BridgeSettings) -> dict[str, int]:
         if isinstance(self.topics, Exception):
             raise self.topics
         return self.topics

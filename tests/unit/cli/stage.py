@@ -19,9 +19,11 @@ from ledger.commands import Origin, PlannedLine
 from ledger.identifiers import MESSAGE, certificate_entity, identifier, order_entity
 from ledger.order import Order
 from persistence import codec
+from persistence.acts import ActStore
 from persistence.keys import KeyStore, MemoryKeyStore
 from persistence.log import Batch, Change, Log, QueuedMessage
 from persistence.memory import MemoryLog
+from persistence.memory_acts import MemoryActStore
 from persistence.settings import StorageSettings
 
 CODE = "GC-7K2M-9QXA"
@@ -47,9 +49,10 @@ class World:
         self.environ = {"GIFT_LEDGER_REDIS_URL": "redis://:hidden@127.0.0.1:1/0"}
         self.log = MemoryLog()
         self.keys = MemoryKeyStore()
+        self.acts = MemoryActStore()
         self.reports: list[ActorReport] = []
         self.ran: list[tuple[str, Settings]] = []
-        self.doors = Doors(log=self._log, keys=self._keys, reports=self._reports, up=self._up)
+        self.doors = Doors(log=self._log, keys=self._keys, acts=self._acts, reports=self._reports, up=self._up)
         self.runner = CliRunner()
         self.stopped_with: int | None = None
 
@@ -83,6 +86,9 @@ class World:
 
     async def _keys(self, _settings: StorageSettings) -> KeyStore:
         return self.keys
+
+    async def _acts(self, _settings: StorageSettings) -> ActStore:
+        return self.acts
 
     async def _reports(self, _settings: Settings) -> list[ActorReport]:
         return self.reports

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from examples.sms_gateway import SmsGateway
+from gateway.bridge_settings import BridgeSettings
 from gateway.services import Condition
 from gift_ledger.cli.doors import open_keys, open_log
 from gift_ledger.cli.probes import (
@@ -122,14 +123,14 @@ def broker() -> Iterator[str]:
 
 
 async def test_topics_are_told_with_their_partitions(broker: str) -> None:
-    topics = await kafka_topics(broker)
+    topics = await kafka_topics(BridgeSettings(bootstrap=broker))
 
     assert topics["All_Payments"] > 0
 
 
 async def test_a_broker_that_is_away_is_said() -> None:
     with pytest.raises(OSError, match="Unable to bootstrap"):
-        await kafka_topics(f"127.0.0.1:{free_port()}")
+        await kafka_topics(BridgeSettings(bootstrap=f"127.0.0.1:{free_port()}"))
 
 
 async def test_a_gateway_says_how_it_is() -> None:

@@ -10,8 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.bridge_settings import BridgeSettings
-from gateway.reconciliation import Difference, LostCertificate, LostEvent, ReconciliationReport
+from gateway.lost import LostCertificate, LostEvent, LostSale
+from gateway.reconciliation import Difference, ReconciliationReport
 from gift_ledger.cli.reconciling import SHOWN_MAX
+from gift_ledger.recovery.lines import Kept, LostLine
 from gift_ledger.recovery.restore import COPYING, Restored
 from gift_ledger.settings import Settings
 from persistence.archive import Manifest
@@ -31,7 +33,8 @@ MANIFEST = Manifest(
     data_bytes=12_345_678,
     data_sha256="0" * 64,
 )
-LOST = LostCertificate(code=CODE, version=5, published=7)
+SALE = LostSale(order_id="SO-7", order_line_id="2", activated=True, denomination=60_000, currency="RUB", balance=40_000)
+LOST = LostCertificate(code=CODE, version=5, published=7, sale=SALE)
 LOST_EVENT = LostEvent(
     code=CODE,
     topic="transaction",
@@ -157,17 +160,42 @@ def test_a_restore_that_lost_nothing(filled: World, desk: Desk, file: Path) -> N
 
 def test_what_is_lost_is_listed_and_is_exit_code_1(filled: World, desk: Desk, file: Path) -> None:
     lost = report(lost=(LOST,), lost_events=(LOST_EVENT,), counts={"lost": 1})
-    desk.restored = replace(desk.restored, reconciliation=lost)
+    line = LostLine(order_id="SO-7", order_line_id="2", code=CODE, kept=Kept.ACTIVATED)
+    desk.restored = replace(desk.restored, reconciliation=lost, lines=(line,))
 
     ran = filled.run("restore", str(file))
 
     assert ran.exit_code == 1
-    assert re.search(rf"^{CODE} +5 +7$", ran.stdout, re.MULTILINE)
+    assert re.search(rf"^{CODE} +5 +7 +SO-7 +2 +activated +40 000 RUB$", ran.stdout, re.MULTILINE)
     assert re.search(rf"^{CODE} +transaction +7 +Capture +12,500 +40,000 +2026", ran.stdout, re.MULTILINE)
     assert "Certificates that are shut: 1." in ran.stdout
     assert json.loads(filled.run("restore", str(file), "--json").stdout)["reconciliation"]["lost"] == [
-        {"code": CODE, "version": 5, "published": 7}
+        {
+            "code": CODE,
+            "version": 5,
+            "published": 7,
+            "released": False,
+            "sale": {
+                "orderId": "SO-7",
+                "orderLineId": "2",
+                "activated": True,
+                "denomination": 60_000,
+                "currency": "RUB",
+                "balance": 40_000,
+            },
+        }
     ]
+
+
+def test_lines_whose_orders_cannot_be_told_are_said(filled: World, desk: Desk, file: Path) -> None:
+    lost = report(lost=(LOST,), counts={"lost": 1})
+    line = LostLine(order_id="SO-7", order_line_id="2", code=CODE, kept=Kept.CONTRADICTED)
+    desk.restored = replace(desk.restored, reconciliation=lost, lines=(line,))
+
+    said = filled.run("restore", str(file)).stdout
+
+    assert re.search(rf"^{CODE} +5 +7 +SO-7 +2 +contradicted +40 000 RUB$", said, re.MULTILINE)
+    assert "look at these orders before anything is sold on them: SO-7" in " ".join(said.split())
 
 
 def test_secrets_that_are_missing_are_asked_for(filled: World, desk: Desk, file: Path) -> None:

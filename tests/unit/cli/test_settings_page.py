@@ -18,7 +18,7 @@ def test_every_setting_is_on_the_page(world: World) -> None:
     assert ran.exit_code == 0
     for setting in SETTINGS.values():
         assert f"| `{setting.variable}` |" in ran.stdout
-    assert ran.stdout.count("*Secret.*") == sum(setting.secret for setting in SETTINGS.values()) == 2
+    assert ran.stdout.count("*Secret.*") == sum(setting.secret for setting in SETTINGS.values()) == 4
 
 
 def test_every_setting_is_shown_with_its_value_and_where_it_comes_from(world: World) -> None:

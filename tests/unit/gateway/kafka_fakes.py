@@ -89,6 +89,7 @@ class FakeKeeper:
         self.broker = broker
         self.started = 1
         self.reachable = True
+        self.refusal = ""
         self._producer = FakeProducer(broker)
 
     async def producer(self) -> Any:  # noqa: ANN401 - as aiokafka's, which has no types

@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from gateway import kafka_producer
+from gateway.bridge_settings import BridgeSettings
 from gateway.kafka_producer import ProducerKeeper, close_producer, new_producer, start_client
 
 
@@ -49,7 +50,7 @@ class Stage:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ProducerKeeper]:
-        keeper = ProducerKeeper("127.0.0.1:1", "test")
+        keeper = ProducerKeeper(BridgeSettings(bootstrap="127.0.0.1:1"), "test")
         task = asyncio.create_task(keeper.run())
         try:
             async with asyncio.timeout(60):
@@ -194,7 +195,7 @@ async def test_a_producer_that_is_closed_delivers_no_more_of_what_it_had_sent(lo
         if lost:
             writer.transport.abort()
             await asyncio.sleep(0)
-        producer = new_producer("127.0.0.1:1", "test")
+        producer = new_producer(BridgeSettings(bootstrap="127.0.0.1:1"), "test")
         producer.client._conns[0] = Connection(writer)
 
         await close_producer(producer)

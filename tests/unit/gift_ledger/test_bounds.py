@@ -43,6 +43,7 @@ NO_LIMITS = {
     "gift_ledger.cli.servers.SKEW_FAIL_MS": "what a diagnosis is made by",
     "gift_ledger.cli.servers.SKEW_WARN_MS": "what a diagnosis is made by",
     "gift_ledger.embedded.folder.TOKEN_BYTES": "the length of a secret",
+    "persistence.acts._DIGITS_MAX": "the format",
     "persistence.codec.LINK_BYTES": "the format",
     "persistence.codes._MEMBER_BYTES": "the format",
     "persistence.codes._SET_BYTES": "the format",
@@ -66,11 +67,12 @@ PROVING = {
     "gateway.republishing",
     "persistence.division",
     "persistence.memory",
+    "persistence.memory_acts",
     "persistence.memory_windows",
     "persistence.replay",
     "persistence.verification",
 }
-"""The log and the windows in memory, for tests; and what commands hold that read a whole log, until they end."""
+"""Log, windows and acts in memory, for tests; and what commands hold that read a whole log, until they end."""
 
 
 def sources(*rooms: str) -> Iterator[tuple[str, ast.Module]]:

@@ -138,8 +138,8 @@ def test_what_time_brings_about_counts_before_it_is_recorded() -> None:
 
 def test_a_reservation_is_looked_after_until_it_has_joined_and_when_its_time_is_up() -> None:
     stage = reserved()
-    allocate = Errand(f"o:{ORDER_ID}", Allocate("1", CODE), "1", CODE, ORDER_ID)
-    lapse = Errand(f"o:{ORDER_ID}", LapseAllocation("1", CODE), "1", CODE, ORDER_ID)
+    allocate = Errand(f"o:{ORDER_ID}", Allocate("1", CODE, reservation=1), "1", CODE, ORDER_ID)
+    lapse = Errand(f"o:{ORDER_ID}", LapseAllocation("1", CODE, reservation=1), "1", CODE, ORDER_ID)
     assert errands(stage.state, START) == (allocate,)
     assert next_due(stage.state, DEFAULT_POLICY) == START + DEFAULT_POLICY.errand_retry_ms
 

@@ -4,10 +4,11 @@ import pytest
 from immutables import Map
 from msgspec.structs import replace
 
+from ledger import order
 from ledger import records as r
 from ledger.certificate import Certificate
 from ledger.certificate.state import Hold
-from ledger.commands import Allocate, Authorize, Capture, OrderCommand, Report, Void
+from ledger.commands import RESTORE, Allocate, Authorize, Capture, OrderCommand, Report, Void
 from ledger.invariants import order_violations, postings_sum_to_zero, violations
 from ledger.order import Order
 from ledger.order.state import Allocation, Line
@@ -154,6 +155,14 @@ def test_value_that_nobody_paid_for(payment: OrderCommand, collected: int) -> No
     stage.tell(Report("activate", "1", CODE, None, 100, "RUB", order_id=ORDER_ID))
 
     assert order_violations(stage.state, stage.records) == [f"line 1: 100 was issued, {collected} was collected"]
+
+
+def test_what_a_restore_puts_on_a_line_was_paid_for_before_the_ledger_hears_of_it() -> None:
+    records, state = order.advance(
+        Order(order_id=ORDER_ID), 1, RESTORE, r.LineAllocated("1", CODE), r.LineActivated("1", CODE, 100, "RUB")
+    )
+
+    assert order_violations(state, records) == []
 
 
 def test_an_activation_whose_value_nobody_told_proves_nothing() -> None:

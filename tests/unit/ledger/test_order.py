@@ -20,7 +20,7 @@ from ledger.commands import (
     Report,
     Tick,
 )
-from ledger.errands import Grant
+from ledger.errands import ErrandCommand, Grant
 from ledger.order import Line, Order
 from ledger.policy import DEFAULT_POLICY
 from tests.unit.ledger.stage import CODE, ORDER_ID, OTHER, RECIPIENT, START, OrderOnStage, paid, placed
@@ -33,6 +33,10 @@ def staged(*commands: OrderCommand) -> OrderOnStage:
     for command in commands:
         stage.tell(command)
     return stage
+
+
+def owed_commands(stage: OrderOnStage) -> list[ErrandCommand]:
+    return [errand.command for errand in order.errands(stage.state, START)]
 
 
 def report(errand: str, refusal: str | None = None, planned: int | None = None) -> Report:
@@ -187,6 +191,27 @@ def test_a_grant_tells_the_plan_and_the_activation_that_is_due() -> None:
     assert order.grant(staged(placed(l1=100), paid(l1=100)).state, "1") == Grant(100, "RUB", due)
 
 
+def test_a_code_that_was_reserved_anew_is_put_on_its_line_anew_and_one_of_before_changes_nothing() -> None:
+    stage = staged(placed(l1=100), Allocate("1", CODE, reservation=4), report("join", planned=100))
+
+    assert stage.tell(Allocate("1", CODE, probe=True, reservation=7)) == ()
+    assert stage.tell(Allocate("1", CODE, reservation=1)) == ()
+    assert stage.tell(PUT) == ()
+    assert stage.owed() == []
+    assert stage.tell(Allocate("1", CODE, reservation=7)) == (r.LineAllocated("1", CODE, 7),)
+    assert owed_commands(stage) == [Join(ORDER_ID, "1", 100, "RUB", 7)]
+
+
+def test_what_is_granted_and_owed_names_the_reservation() -> None:
+    stage = staged(placed(l1=100), Allocate("1", CODE, reservation=4), paid(l1=100))
+    due = Activate(ORDER_ID, "1", 100, "RUB", RECIPIENT, reservation=4)
+
+    assert order.grant(stage.state, "1").activate == due
+    assert owed_commands(stage) == [due]
+    stage.tell(placed(2, cancelled=True))
+    assert owed_commands(stage) == [Release(ORDER_ID, "1", "order cancelled", 4)]
+
+
 # --- the end of a reservation --------------------------------------------------------------------------------------
 
 LAPSE = LapseAllocation("1", CODE)
@@ -198,6 +223,7 @@ LAPSE = LapseAllocation("1", CODE)
         (staged(), (), False),
         (staged(PUT), (r.LineReleased("1", CODE, "lapsed"),), False),
         (staged(Allocate("1", OTHER)), (), False),
+        (staged(Allocate("1", CODE, reservation=4)), (r.LineReleased("1", CODE, "lapsed"),), False),
         (staged(PUT, paid(l1=1)), (), True),
         (staged(placed(l1=100), PUT, ISSUED), (), True),
         (staged(paid(l1=100)), (), False),
@@ -238,6 +264,24 @@ def test_a_reservation_ends_unless_money_was_collected_for_it(
 )
 def test_the_line_becomes_what_its_certificate_answers(told: Report, bodies: tuple[r.AnyBody, ...]) -> None:
     assert staged(placed(l1=100), PUT).tell(told) == bodies
+
+
+@pytest.mark.parametrize(
+    ("told", "bodies"),
+    [
+        (Report("release", "1", CODE, reservation=1), ()),
+        (Report("join", "1", CODE, None, 100, "RUB", reservation=1), ()),
+        (Report("activate", "1", CODE, "CertificateNotFound", reservation=1), ()),
+        (Report("activate", "1", CODE, None, 100, "RUB", reservation=1), (r.LineActivated("1", CODE, 100, "RUB"),)),
+        (Report("release", "1", CODE, reservation=4), (r.LineReleased("1", CODE, "released"),)),
+        (LapseAllocation("1", CODE, reservation=1), ()),
+        (LapseAllocation("1", CODE, reservation=4), (r.LineReleased("1", CODE, "lapsed"),)),
+    ],
+)
+def test_what_is_said_of_an_earlier_reservation_of_the_code_is_nothing_to_this_one(
+    told: OrderCommand, bodies: tuple[r.AnyBody, ...]
+) -> None:
+    assert staged(placed(l1=100), Allocate("1", CODE, reservation=4)).tell(told) == bodies
 
 
 def test_nothing_is_heard_of_a_line_once_it_is_activated() -> None:
@@ -283,7 +327,7 @@ def test_a_line_shows_what_was_issued_however_late_the_order_hears_of_it(then: O
 def test_what_an_order_owes_its_certificates(commands: list[OrderCommand], owed: list[object]) -> None:
     stage = staged(*commands)
 
-    assert [errand.command for errand in order.errands(stage.state, START)] == owed
+    assert owed_commands(stage) == owed
     assert order.next_due(stage.state, DEFAULT_POLICY) == (START + 2_000 if owed else None)
     assert stage.tell(Tick()) == ()
     assert stage.tell(Look()) == ()

@@ -110,6 +110,22 @@ def test_a_code_that_was_given_back_is_unknown_and_can_be_sold_to_another() -> N
     assert stage.tell(Release(ORDER_ID, "1", "late"), SYSTEM) == ()
 
 
+def test_what_was_granted_to_an_earlier_reservation_for_the_same_line_is_nothing_to_this_one() -> None:
+    stage = reserved(planned=100)
+    stage.tell(Release(ORDER_ID, "1", "line not in the order", 1), SYSTEM)
+    stage.tell(SAME, SHOP)
+    assert stage.state.reservation == 4
+    due = replace(activate(100), reservation=1)
+
+    assert stage.refusal(due, SYSTEM) == "CertificateNotFound"
+    assert stage.refusal(Join(ORDER_ID, "1", 100, "RUB", 1), SYSTEM) == "CertificateNotFound"
+    assert stage.tell(Release(ORDER_ID, "1", "late", 1), SYSTEM) == ()
+    assert stage.tell(Report("allocate", "1", CODE, order_id=ORDER_ID, reservation=1), SYSTEM) == ()
+    assert stage.tell(Report("allocate", "1", CODE, order_id=ORDER_ID, reservation=4), SYSTEM) == (r.Joined(),)
+    stage.tell(replace(due, reservation=4), SYSTEM)
+    assert stage.state.balance == 100
+
+
 def test_an_active_certificate_is_not_given_back() -> None:
     assert active().refusal(Release(ORDER_ID, "1", "order cancelled"), SYSTEM) == "CodeAlreadySold"
 

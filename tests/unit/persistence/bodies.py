@@ -3,6 +3,7 @@
 from typing import Final
 
 from immutables import Map
+from msgspec.structs import replace
 
 from ledger import records as r
 from ledger.certificate import Capture, Certificate, Closed, ClosedHold, Hold
@@ -32,7 +33,7 @@ BODIES: Final[dict[str, r.AnyBody]] = {
     "cvc_reissued": r.CvcReissued(b"\x02" * 32),
     "placed": r.Placed(2, False, "OnlineStore", "RUB", (PlannedLine("1", 150_000, b"sealed"),), "All_SalesOrder/0/7"),
     "payment_recorded": r.PaymentRecorded(2, "RUB", 200_000, 100_000, False, {"1": 150_000, "2": 50_000}, "P/0/9"),
-    "line_allocated": r.LineAllocated("1", "GC-7K2M-9QXA"),
+    "line_allocated": r.LineAllocated("1", "GC-7K2M-9QXA", 4),
     "line_released": r.LineReleased("1", "GC-7K2M-9QXA", "lapsed"),
     "line_plan_told": r.LinePlanTold("1", 150_000, "RUB"),
     "line_activated": r.LineActivated("1", "GC-7K2M-9QXA", 150_000, "RUB"),
@@ -54,6 +55,8 @@ RECORD: Final = Record(
     held=50_000,
     body=BODIES["held"],
 )
+AUDITED: Final = replace(RECORD, key_id="k_3f9ac2d1", address=bytes([192, 0, 2, 7]))
+"""As :data:`RECORD`, with what came to it later."""
 PUBLICATION: Final = Publication(
     "GiftCertificateState", "GC-7K2M-9QXA", "es_7_abc", 1_795_500_000_123, b'{"version":7}'
 )
@@ -66,6 +69,7 @@ CERTIFICATE: Final = Certificate(
     channel="OnlineStore",
     order_id="SO-1001",
     line_id="1",
+    reservation=1,
     joined=True,
     currency="RUB",
     denomination=150_000,
@@ -90,6 +94,6 @@ ORDER: Final = Order(
     channel="OnlineStore",
     currency="RUB",
     lines={"1": Line(150_000, b"sealed"), "2": Line(70_000)},
-    allocations={"1": Allocation("GC-7K2M-9QXA", (150_000, "RUB"), activated=True)},
+    allocations={"1": Allocation("GC-7K2M-9QXA", (150_000, "RUB"), activated=True, reservation=1)},
     payments={"RUB": Payment(2, "RUB", 200_000, 20_000, settled=False, collected={"1": 150_000, "2": 50_000})},
 )

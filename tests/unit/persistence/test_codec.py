@@ -1,7 +1,7 @@
 """The bytes of the log: the same for ever, chained, and never half-understood."""
 
 from hashlib import blake2b
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -16,7 +16,7 @@ from persistence.log import Loaded
 from persistence.memory import MemoryLog
 from tests.contract.histories import NOON, TILL, Writer
 from tests.unit.persistence import golden
-from tests.unit.persistence.bodies import BEFORE, BODIES, CERTIFICATE, LINK, ORDER, PUBLICATION, RECORD
+from tests.unit.persistence.bodies import AUDITED, BEFORE, BODIES, CERTIFICATE, LINK, ORDER, PUBLICATION, RECORD
 
 BODY_DECODER = msgspec.msgpack.Decoder(r.AnyBody)
 
@@ -66,18 +66,42 @@ def test_a_field_that_a_later_version_has_added_is_passed_over(name: str) -> Non
 
 
 def test_a_record_is_written_and_read_as_its_golden_bytes() -> None:
-    stored, position = codec.encode(BEFORE, RECORD)
+    stored, position = codec.encode(BEFORE, AUDITED)
 
-    assert stored.hex() == golden.RECORD
-    assert codec.decode(bytes.fromhex(golden.RECORD)) == RECORD
+    assert stored.hex() == golden.RECORD_AUDITED
+    assert codec.decode(bytes.fromhex(golden.RECORD_AUDITED)) == AUDITED
     assert position == codec.Position(7, stored[: codec.LINK_BYTES])
 
 
+def test_a_record_of_a_version_that_kept_neither_key_nor_address_is_read_and_chained() -> None:
+    stored = bytes.fromhex(golden.RECORD)
+
+    assert codec.decode(stored) == RECORD
+    assert (RECORD.key_id, RECORD.address) == ("", b"")
+    assert codec.check_chain("c:GC-7K2M-9QXA", [stored], BEFORE) == codec.Position(7, stored[: codec.LINK_BYTES])
+
+
+@pytest.mark.parametrize("changed", [{"key_id": "k_00000000"}, {"address": b"\x0a\x00\x00\x01"}, {"address": b""}])
+def test_the_chain_covers_the_key_and_the_address(changed: dict[str, Any]) -> None:
+    stored = bytes.fromhex(golden.RECORD_AUDITED)
+    forged = stored[: codec.LINK_BYTES] + msgspec.msgpack.encode(msgspec.structs.replace(AUDITED, **changed))
+
+    with pytest.raises(DamagedLogError, match="version 7: the chain breaks here"):
+        codec.records("c:GC-7K2M-9QXA", [forged], BEFORE)
+
+
+def test_a_record_has_grown_by_3_bytes_and_by_17_with_a_key_and_an_address_of_ipv4() -> None:
+    before = len(bytes.fromhex(golden.RECORD)) - codec.LINK_BYTES
+
+    assert len(msgspec.msgpack.encode(RECORD)) - before == 3
+    assert len(msgspec.msgpack.encode(AUDITED)) - before == 17
+
+
 def test_a_record_of_a_later_version_with_more_fields_is_read() -> None:
-    fields = msgspec.msgpack.decode(bytes.fromhex(golden.RECORD)[codec.LINK_BYTES :])
+    fields = msgspec.msgpack.decode(bytes.fromhex(golden.RECORD_AUDITED)[codec.LINK_BYTES :])
     later = msgspec.msgpack.encode([*fields, "later"])
 
-    assert codec.decode(LINK + later) == RECORD
+    assert codec.decode(LINK + later) == AUDITED
 
 
 def test_a_publication_is_written_and_read_as_its_golden_bytes() -> None:
@@ -193,11 +217,12 @@ def test_a_state_that_holds_what_a_snapshot_cannot_is_a_defect() -> None:
         b"9",
         b"9|",
         b"9|" + LINK,
-        b"x" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[1:],
-        b"8" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[1:],
-        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[:-1],
-        b"9|" + LINK + b"\x00" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1)[19:],
-        bytes.fromhex(golden.ORDER_SNAPSHOT_1),
+        b"x" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[1:],
+        b"8" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[1:],
+        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[:-1],
+        b"9|" + LINK + b"\x00" + bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_2)[19:],
+        bytes.fromhex(golden.ORDER_SNAPSHOT_2),
+        bytes.fromhex(golden.CERTIFICATE_SNAPSHOT_1),
     ],
 )
 def test_a_snapshot_that_cannot_be_trusted_is_not_read(stored: bytes) -> None:

@@ -175,7 +175,7 @@ async def test_a_snapshot_of_an_older_schema_is_passed_over(
 ) -> None:
     await writer.sell("SO-1", ONE, snapshot=True)
 
-    monkeypatch.setattr(codec, "SNAPSHOT_SCHEMA", 2)
+    monkeypatch.setattr(codec, "SNAPSHOT_SCHEMA", codec.SNAPSHOT_SCHEMA + 1)
 
     assert problems(await proof(log)) == []
 
@@ -183,14 +183,14 @@ async def test_a_snapshot_of_an_older_schema_is_passed_over(
 async def test_a_snapshot_of_a_schema_to_come_is_told(
     log: MemoryLog, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "SNAPSHOT_SCHEMA", 2)
+    monkeypatch.setattr(codec, "SNAPSHOT_SCHEMA", codec.SNAPSHOT_SCHEMA + 1)
     await writer.sell("SO-1", ONE, snapshot=True)
     monkeypatch.undo()
 
     found = problems(await proof(log))
 
     assert [entity for entity, _, _ in found] == [f"c:{ONE}", "o:SO-1"]
-    assert all("schema 2, not 1" in problem for _, _, problem in found)
+    assert all(f"schema {codec.SNAPSHOT_SCHEMA + 1}, not {codec.SNAPSHOT_SCHEMA}" in problem for _, _, problem in found)
 
 
 async def test_a_message_of_an_order_is_told(log: MemoryLog, writer: Writer) -> None:
