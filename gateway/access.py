@@ -120,7 +120,7 @@ class Client(Struct, frozen=True, kw_only=True):
     role: Role
     channel: str | None
     key_id: str = ""
-    """Of the key that he has shown; of a token empty."""
+    """Of the key, or of the token, that he has shown."""
 
     @property
     def speaks_for_shoppers(self) -> bool:

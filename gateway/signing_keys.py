@@ -12,8 +12,8 @@ from gateway.services import Component, Condition
 from gateway.token_settings import TokenSettings
 
 WAITING_MAX: Final = 64
-"""Requests that wait for one reading; further ones are answered by what is known. A flood of tokens with unknown keys
-must not take the places of all other requests while a provider is slow."""
+"""Requests that wait for one reading; further ones are not held up. A flood of tokens with unknown keys must not take the
+places of all other requests while a provider is slow."""
 
 _logger = logging.getLogger(__name__)
 
@@ -77,6 +77,11 @@ class SigningKeys:
     def trusted(self) -> bool:
         """Whether what is known of the keys is new enough."""
         return asyncio.get_running_loop().time() - self._read_at < self._settings.keys_stale_seconds_max
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is not known does not exist: the last reading has succeeded, and none is under way."""
+        return self.trusted and not self._failure and self._reading is None
 
     @property
     def component(self) -> Component:

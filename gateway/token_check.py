@@ -4,6 +4,7 @@ What costs little comes first: a flood of tokens that cannot be right is refused
 """
 
 import re
+from hashlib import sha256
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
@@ -27,6 +28,9 @@ SIGNATURE_BYTES_MAX: Final = 1_024
 """Of its signature as it is written: of an RSA key of 4 096 bits it has 683."""
 KID_CHARACTERS_MAX: Final = 256
 """Of the id of its key: they are digests."""
+
+ID_DIGITS: Final = 16
+"""Of a token's digest in records: nobody can make another token that has the same ones and is signed."""
 
 TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """What ``typ`` may be, in any case (RFC 9068, 2.1): other kinds of JWT are signed by the same keys (RFC 8725, 3.11)."""
@@ -82,6 +86,14 @@ class _Registry(jws.JWSRegistry):
         if not self.allowed or name not in self.allowed:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
+
+
+def token_id(text: bytes) -> str:
+    """What records say of a token instead of the id of a key: of what leaked, it tells what was done with it.
+
+    A digest of what is signed, without the signature: of ECDSA anybody can make a second one that is as valid.
+    """
+    return f"t_{sha256(text.rpartition(b'.')[0]).hexdigest()[:ID_DIGITS]}"
 
 
 class TokenCheck:

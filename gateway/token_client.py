@@ -10,7 +10,9 @@ from gateway.token_settings import TokenSettings
 
 ISSUER_DIGITS: Final = 8
 """Of the issuer's digest in names: two issuers of one company have different ones."""
-_SUBJECT: Final = re.compile(r"[!-~]{1,128}")
+SUBJECT_CHARACTERS_MAX: Final = 128
+"""Of a client's name in a token: providers have ids, addresses and paths there. It stands in every record."""
+_SUBJECT: Final = re.compile(rf"[A-Za-z0-9._@|:/+=-]{{1,{SUBJECT_CHARACTERS_MAX}}}")
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -25,8 +27,12 @@ class TokenClients:
         self._settings = settings
         self._prefix = name_prefix(settings.issuer)
 
-    def client(self, claims: dict[str, Any]) -> Client:
+    def client(self, claims: dict[str, Any], token_id: str) -> Client:
         """The client.
+
+        Args:
+            claims: of the token.
+            token_id: what the records are to say instead of the id of a key.
 
         Raises:
             TokenError: it has no name that can be used, or not exactly one role.
@@ -39,7 +45,7 @@ class TokenClients:
         if len(roles) != 1:
             raise TokenError(Reason.ROLE)
         (role,) = roles
-        return Client(name=self._prefix + subject, role=role, channel=self._channel(claims, role))
+        return Client(name=self._prefix + subject, role=role, channel=self._channel(claims, role), key_id=token_id)
 
     def _channel(self, claims: dict[str, Any], role: Role) -> str | None:
         name = self._settings.channel_claim

@@ -13,7 +13,7 @@ from gateway.faults import Fault, ProblemError
 from gateway.jwks_document import JwksDocument
 from gateway.services import Component
 from gateway.signing_keys import SigningKeys
-from gateway.token_check import Reason, TokenCheck, TokenError
+from gateway.token_check import Reason, TokenCheck, TokenError, token_id
 from gateway.token_client import TokenClients
 from gateway.token_settings import TokenSettings
 from ledger.money import SECOND_MS
@@ -78,7 +78,7 @@ class Tokens:
 
         Raises:
             ProblemError: 401 ``Unauthenticated``; 403 ``Forbidden``: it is valid, and gives no role or several; 503
-                while the provider's keys cannot be read.
+                if its key is not known and the provider's keys cannot be read, so that it may be a new one.
         """
         try:
             return await self._admitted(text)
@@ -91,11 +91,11 @@ class Tokens:
         token = self._check.read(text)
         key = await self._keys.find(token.kid, token.algorithm)
         if key is None:
-            if self._keys.trusted:
+            if self._keys.fresh:
                 raise TokenError(Reason.KEY)
             raise ProblemError(Fault.STORAGE_UNAVAILABLE, "Tokens cannot be checked just now; nothing happened.")
         self._check.verify(token, key)
-        client = self._clients.client(token.claims)
+        client = self._clients.client(token.claims, token_id(text))
         lives_s = min(
             token.claims["exp"] + self._settings.leeway_seconds, self._clock() // SECOND_MS + ADMITTED_SECONDS_MAX
         )
