@@ -23,8 +23,8 @@ CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
 RECENT_MAX: Final = 10_000
 """Headers whose clients are known without hashing the key again, until the keys are read again."""
 TOKENS_MAX: Final = 5_000
-"""Of these, tokens: they are kept until they end, and must not keep the keys out. 5 to 10 MB of memory, with the longest
-tokens 40."""
+"""Of these, tokens: they are kept until they end, and must not keep the keys out. 5 to 10 MB of memory, 40 with the
+longest tokens."""
 _KEY_BYTES_MAX: Final = 256
 """Of what may be a key: ours are far shorter, and hashing more would cost time for nothing."""
 

@@ -12,8 +12,8 @@ from gateway.services import Component, Condition
 from gateway.token_settings import TokenSettings
 
 WAITING_MAX: Final = 64
-"""Requests that wait for one reading; further ones are not held up. A flood of tokens with unknown keys must not take the
-places of all other requests while a provider is slow."""
+"""Requests that wait for one reading; further ones are answered at once. A flood of unknown keys must not take
+the places of all other requests while a provider is slow."""
 
 _logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ What costs little comes first: a flood of tokens that cannot be right is refused
 """
 
 import re
-from hashlib import sha256
 from collections.abc import Callable
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final
 
 from joserfc import jws

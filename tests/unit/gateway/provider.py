@@ -53,6 +53,8 @@ class Provider:
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.clock = clock or Clock()
         self.keys: dict[str, tuple[str, PrivateKey]] = {}
+        self.text: bytes | None = None
+        """What is published instead of the keys."""
         self.add("ec", "ES256")
 
     def add(self, kid: str, algorithm: str) -> None:
@@ -69,14 +71,14 @@ class Provider:
 
     @property
     def document(self) -> bytes:
-        return json.dumps({"keys": self.members}).encode()
+        return json.dumps({"keys": self.members}).encode() if self.text is None else self.text
 
     def publish(self, path: Path) -> Path:
         path.write_bytes(self.document)
         return path
 
     def settings(self, place: str = "/nowhere", **more: Any) -> TokenSettings:  # noqa: ANN401 - of the settings
-        given = {"keys_refresh_seconds_min": 0.0, "roles": ROLES, "channel_claim": "channel"} | more
+        given: dict[str, Any] = {"keys_refresh_seconds_min": 0.0, "roles": ROLES, "channel_claim": "channel"} | more
         return TokenSettings(issuer=ISSUER, audience=AUDIENCE, jwks_url=place, **given)
 
     def claims(self, **changed: object) -> dict[str, object]:

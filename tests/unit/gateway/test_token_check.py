@@ -202,9 +202,9 @@ def test_tokens_end_and_begin_with_leeway(checked: Checked) -> None:
 
     assert checked.take(provider.token(exp=now - leeway + 1))
     assert checked.refused(provider.token(exp=now - leeway)) is Reason.CLAIMS
-    for name in ("nbf", "iat"):
-        assert checked.take(provider.token(**{name: now + leeway}))
-        assert checked.refused(provider.token(**{name: now + leeway + 1})) is Reason.CLAIMS
+    assert checked.take(provider.token(nbf=now + leeway, iat=now + leeway))
+    assert checked.refused(provider.token(nbf=now + leeway + 1)) is Reason.CLAIMS
+    assert checked.refused(provider.token(iat=now + leeway + 1)) is Reason.CLAIMS
 
 
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])

@@ -319,11 +319,13 @@ async def test_an_unknown_key_while_the_provider_is_away_may_be_a_new_one(provid
         await ring.client(known)
         provider.add("new", "ES256")
         token = bearer(provider.token("new"))
-        place.unlink()
+        text, provider.text = provider.text, b"<html>Maintenance</html>"
+        provider.publish(place)
 
         with pytest.raises(ProblemError) as caught:
             await ring.client(token)
         assert caught.value.code == "StorageUnavailable"
         assert (await ring.client(bearer(provider.token(jti="2")))).name == f"{NAMED}till-991"
+        provider.text = text
         provider.publish(place)
         assert (await ring.client(token)).name == f"{NAMED}till-991"
