@@ -16,6 +16,7 @@ from ledger.refusals import Refusal
 
 CLIENTS_MAX: Final = 20_000
 """Buckets: clients with keys are far fewer, and how many there are by tokens is for the identity provider to say."""
+
 POLICY: Final = b'"requests"'
 """The name of the policy in the header fields."""
 
