@@ -61,6 +61,7 @@ GROWING: Final[dict[str, str]] = {
     "gateway.relay.OutboxRelay._carried": "`gateway.relay.PARTITIONS_AT_ONCE`",
     "gateway.relay.OutboxRelay._held": _PARTITIONS,
     "gateway.relay.OutboxRelay._resting": _PARTITIONS,
+    "gateway.signing_keys.SigningKeys._keys": "`gateway.jwks.KEYS_MAX`, for each algorithm",
     "gateway.sms.SmsSender._sending": "`gateway.sms.AT_ONCE_MAX`",
     "persistence.keys.MemoryKeyStore._used": "the API keys that a test has made",
     "gateway.trials.Trials._tasks": "`GIFT_LEDGER_HTTP_REQUESTS_MAX`",
