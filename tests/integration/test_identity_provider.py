@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import redis.asyncio
 
 from gateway.token_check import token_id
-from persistence.redis_client import connect
 from persistence.redis_log import RedisLog
 from persistence.settings import StorageSettings
 from tests.integration.http_client import PATIENCE_SECONDS, Served, get, post, served
@@ -99,7 +99,7 @@ async def test_a_token_holds_and_captures_and_stands_in_the_audit(redis_url: str
         environment = stack_environment(tmp_path / "data", {"REDIS_URL": redis_url})
         known = token_id(token.encode())
         ran = await asyncio.to_thread(run_program, environment, "audit", "--key", known, "--json")
-        async with connect(redis_url, connections_max=1, timeout_seconds=PATIENCE_SECONDS) as client:
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
             stored = b"".join([await client.dump(key) async for key in client.scan_iter()])
 
     assert (status, captured, other) == (201, 201, 403)
