@@ -100,7 +100,7 @@ async def test_a_token_holds_and_captures_and_stands_in_the_audit(redis_url: str
         known = token_id(token.encode())
         ran = await asyncio.to_thread(run_program, environment, "audit", "--key", known, "--json")
         async with redis.asyncio.Redis.from_url(redis_url) as client:
-            stored = b"".join([await client.dump(key) async for key in client.scan_iter()])
+            stored = b"".join([await client.dump(key) or b"" async for key in client.scan_iter()])
 
     assert (status, captured, other) == (201, 201, 403)
     assert readiness["components"]["tokens"] == {"status": "ok", "detail": ""}
