@@ -47,6 +47,10 @@ class Role(StrEnum):
     OPS = "ops"
 
 
+CHANNELS: Final = {Role.STOREFRONT: "OnlineStore", Role.POS: "POS"}
+"""Sales channel of a client that has named none; only these two roles sell."""
+
+
 class Reach(StrEnum):
     """What a role may use a call on."""
 
@@ -110,13 +114,13 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class Client(Struct, frozen=True, kw_only=True):
-    """A caller whose key is valid."""
+    """A caller whose key or token is valid."""
 
     name: str
     role: Role
     channel: str | None
     key_id: str = ""
-    """Of the key that he has shown."""
+    """Of the key, or of the token, that he has shown."""
 
     @property
     def speaks_for_shoppers(self) -> bool:

@@ -23,6 +23,7 @@ from gateway.readiness import ReadinessCheck
 from gateway.reads import Reads
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.tokens import Tokens
 from gateway.trials import Trials
 
 
@@ -36,7 +37,8 @@ def create_app(services: Services, settings: GatewaySettings, *, fast_lane: bool
     """
     metrics = Metrics()
     rates = Rates(settings.rate_per_second, metrics.limited) if settings.rate_per_second else None
-    keyring = Keyring(services.keys, settings, services.clock, rates)
+    tokens = None if settings.tokens is None else Tokens(settings.tokens, services.clock, metrics.tokens_refused)
+    keyring = Keyring(services.keys, settings, services.clock, rates, tokens)
     addresses = Addresses(networks(settings.trusted_proxies))
     guesses = Guesses(services.windows, settings, metrics.limited)
     trials = Trials(guesses, addresses)

@@ -156,7 +156,8 @@ def openapi() -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key belongs to one client with one role and one channel.",
+                    "description": "A key belongs to one client with one role and one channel. Where the operators "
+                    "have set an identity provider, a token (JWT) of it may stand in its place.",
                 }
             },
             "parameters": _PARAMETERS,

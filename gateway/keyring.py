@@ -1,4 +1,4 @@
-"""The API keys as the gateway knows them: in memory, read again all the time."""
+"""The API keys as the gateway knows them: in memory, read again all the time. With them, tokens that were checked."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from gateway.faults import Fault, ProblemError
 from gateway.rates import Rates
 from gateway.services import Component, Condition
 from gateway.settings import GatewaySettings
+from gateway.tokens import Admitted, Tokens, is_token
 from ledger.money import SECOND_MS
 from persistence.errors import StorageError
 from persistence.keys import ClientKey, KeyStore
@@ -21,6 +22,9 @@ SCHEME: Final = b"bearer "
 CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
 RECENT_MAX: Final = 10_000
 """Headers whose clients are known without hashing the key again, until the keys are read again."""
+TOKENS_MAX: Final = 5_000
+"""Of these, tokens: they are kept until they end, and must not keep the keys out. 5 to 10 MB of memory, 40 with the
+longest tokens."""
 _KEY_BYTES_MAX: Final = 256
 """Of what may be a key: ours are far shorter, and hashing more would cost time for nothing."""
 
@@ -37,18 +41,25 @@ class Keyring:
     them read at once, since it may be new, but all unknown keys together no more often than
     ``keys_refresh_seconds_min``.
 
-    What stands in the dictionary may be used, so nobody looks at a clock on the way of a request: a timer takes a key
-    out when it expires. It takes them all out when ``keys_stale_seconds_max`` have gone since the last reading that
-    succeeded began: 503 rather than a revoked key that works.
+    What stands in the dictionary may be used, so nobody looks at a clock on the way of a request: a timer takes a key,
+    or a token, out when it expires. It takes all keys out when ``keys_stale_seconds_max`` have gone since the last
+    reading that succeeded began: 503 rather than a revoked key that works.
 
     Args:
         store: where the keys are.
         settings: how often they are read.
         clock: milliseconds since the epoch, by which keys expire.
+        rates: how often the client of a key may ask.
+        tokens: what checks tokens of an identity provider; ``None``: there are none.
     """
 
     def __init__(
-        self, store: KeyStore, settings: GatewaySettings, clock: Callable[[], int], rates: Rates | None = None
+        self,
+        store: KeyStore,
+        settings: GatewaySettings,
+        clock: Callable[[], int],
+        rates: Rates | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self.rates: Final = rates
         """How often the client of a key may ask; ``None``: as often as it likes."""
@@ -58,6 +69,8 @@ class Keyring:
         self._clients: dict[bytes, Client] = {}
         self._ends: dict[bytes, int] = {}
         self._recent: dict[bytes, Client] = {}
+        self._tokens = tokens
+        self._admitted: dict[bytes, Admitted] = {}
         self._used: dict[str, int] = {}
         self._told_at = float("-inf")
         self._telling: asyncio.Task[None] | None = None
@@ -70,6 +83,8 @@ class Keyring:
 
     async def __aenter__(self) -> Self:
         """Read the keys and keep them fresh from now on. Storage that is down is not fatal: keys come when it does."""
+        if self._tokens is not None:
+            await self._tokens.open(self._forget_tokens)
         await self._refresh()
         self._task = asyncio.create_task(self._keep_fresh(), name="keyring")
         return self
@@ -83,9 +98,11 @@ class Keyring:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._tokens is not None:
+            await self._tokens.close()
 
     def find(self, authorization: bytes | None) -> Client | None:
-        """The client, if its key is known right now."""
+        """The client, if its key is known right now, or its token was checked."""
         if authorization is None:
             return None
         client = self._recent.get(authorization)
@@ -96,16 +113,20 @@ class Keyring:
         return client
 
     async def client(self, authorization: bytes | None) -> Client:
-        """The client of the key.
+        """The client of the key, or of the token.
 
         Raises:
-            ProblemError: 401 ``Unauthenticated``; 503 while the keys cannot be read.
+            ProblemError: 401 ``Unauthenticated``; 403 ``Forbidden``: the token gives no role; 503 while the keys cannot
+                be read.
         """
         client = self.find(authorization)
         if client is not None:
             return client
         if authorization is None:
             raise _unauthenticated("Send the header `Authorization: Bearer KEY`.")
+        if self._tokens is not None and authorization[:7].lower() == SCHEME and is_token(authorization):
+            # as it stands there: blanks in between would be a new header to remember each time
+            return self._remembered(authorization, await self._tokens.admit(authorization[7:]))
         if authorization[:7].lower() != SCHEME or len(authorization) > _KEY_BYTES_MAX:
             raise _unauthenticated("The header has to be `Authorization: Bearer KEY`.")
         now = asyncio.get_running_loop().time()
@@ -117,6 +138,32 @@ class Keyring:
         if not self._trusted():
             raise ProblemError(Fault.STORAGE_UNAVAILABLE, "API keys cannot be checked just now; nothing happened.")
         raise _unauthenticated("The key is unknown, revoked or expired.")
+
+    def _remembered(self, authorization: bytes, admitted: Admitted) -> Client:
+        """The client of a token that was just checked, which is known from now on."""
+        if len(self._admitted) >= TOKENS_MAX and authorization not in self._admitted:
+            oldest = next(iter(self._admitted))
+            del self._admitted[oldest]
+            self._recent.pop(oldest, None)
+        if len(self._recent) < RECENT_MAX:
+            self._admitted[authorization] = admitted
+            self._recent[authorization] = admitted.client
+            loop = asyncio.get_running_loop()
+            ends_at = loop.time() + (admitted.ends_at - self._clock()) / SECOND_MS
+            if self._timer is None or ends_at < self._timer.when():
+                self._look_at(ends_at)
+        return admitted.client
+
+    def _forget_tokens(self) -> None:
+        """Have all tokens checked again."""
+        for authorization in self._admitted:
+            self._recent.pop(authorization, None)
+        self._admitted = {}
+
+    @property
+    def tokens(self) -> Component | None:
+        """How the keys of tokens are; ``None``: there are no tokens."""
+        return None if self._tokens is None else self._tokens.component
 
     @property
     def component(self) -> Component:
@@ -192,22 +239,29 @@ class Keyring:
             for digest in ended:
                 self._clients.pop(digest)
                 self._ends.pop(digest, None)
+        for authorization in [one for one, admitted in self._admitted.items() if admitted.ends_at <= now]:
+            del self._admitted[authorization]
+            self._recent.pop(authorization, None)
+        ends = [*self._ends.values(), *(admitted.ends_at for admitted in self._admitted.values())]
+        loop = asyncio.get_running_loop()
+        looks = [loop.time() + (min(ends) - now) / SECOND_MS] if ends else []
+        if self._clients:
+            looks.append(self._read_at + self._settings.keys_stale_seconds_max)
+        self._look_at(min(looks, default=None))
+
+    def _look_at(self, when: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if self._clients:
-            loop = asyncio.get_running_loop()
-            stale_at = self._read_at + self._settings.keys_stale_seconds_max
-            ends_at = min((loop.time() + (end - now) / SECOND_MS for end in self._ends.values()), default=stale_at)
-            self._timer = loop.call_at(min(stale_at, ends_at), self._look_for_ends)
+        loop = asyncio.get_running_loop()
+        self._timer = None if when is None else loop.call_at(when, self._look_for_ends)
 
     # --- which keys are used -----------------------------------------------------------------------------------------
 
     def _note_used(self) -> None:
-        """Note whose keys were here since the last time, and forget their headers."""
+        """Note whose keys were here since the last time, and forget their headers; tokens stay until they end."""
         now = self._clock()
-        self._used.update((client.key_id, now) for client in self._recent.values() if client.key_id)
-        self._recent = {}
+        self._used.update((one.key_id, now) for shown, one in self._recent.items() if shown not in self._admitted)
+        self._recent = {authorization: admitted.client for authorization, admitted in self._admitted.items()}
 
     def _tell_used(self) -> None:
         """Have written down which keys were used, unless that is under way or was done just now."""

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from gateway.reply import NO_STORE, Reply
 from gateway.services import Services
+from gateway.token_check import Reason
 
 BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LIMITS: Final = ("rate", "address", "client", "busy", "closed")
@@ -35,6 +36,7 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.limited: Counter[str] = Counter()
+        self.tokens_refused: Counter[str] = Counter()
         self.in_flight = 0
         self.items_in_flight = 0
         self.connections = 0
@@ -100,6 +102,12 @@ class Metrics(Collector):
         for limit in LIMITS:
             limited.add_metric((limit,), self.limited[limit])
         yield limited
+        tokens = CounterMetricFamily(
+            "gift_ledger_http_tokens_refused", "Tokens that were not taken, by what was wrong.", labels=("reason",)
+        )
+        for reason in Reason:
+            tokens.add_metric((reason.value,), self.tokens_refused[reason])
+        yield tokens
         yield CounterMetricFamily(
             "gift_ledger_http_connections_refused",
             "Connections that were closed at once, because too many were open.",

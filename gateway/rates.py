@@ -14,6 +14,9 @@ from gateway.exchange import Exchange
 from gateway.faults import ProblemError
 from ledger.refusals import Refusal
 
+CLIENTS_MAX: Final = 20_000
+"""Buckets: clients with keys are far fewer, and how many there are by tokens is for the identity provider to say."""
+
 POLICY: Final = b'"requests"'
 """The name of the policy in the header fields."""
 
@@ -76,6 +79,8 @@ class Rates:
         now = self._clock()
         bucket = self._buckets.get(client)
         if bucket is None:
+            if len(self._buckets) >= CLIENTS_MAX:
+                del self._buckets[next(iter(self._buckets))]
             bucket = self._buckets[client] = _Bucket(self._quota, now)
         bucket.tokens = min(float(self._quota), bucket.tokens + (now - bucket.at) * self._per_second)
         bucket.at = now

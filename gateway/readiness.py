@@ -20,7 +20,10 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class Readiness(Struct, frozen=True):
-    """How the service is, and each of its parts. Kafka and SMS alone only degrade it: their events wait in the log."""
+    """How the service is, and each of its parts. Kafka and SMS alone only degrade it: their events wait in the log.
+
+    So do the keys of tokens.
+    """
 
     status: Condition
     components: dict[str, Component]
@@ -42,7 +45,7 @@ class ReadinessCheck:
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._known is None or now - self._known_at >= self._settings.health_cache_seconds:
-                self._known = readiness(await self._ask(), self._keyring.component)
+                self._known = readiness(await self._ask(), self._keyring.component, self._keyring.tokens)
                 self._known_at = asyncio.get_running_loop().time()
             known = self._known
         status = 503 if known.status is Condition.DOWN else 200
@@ -61,8 +64,8 @@ class ReadinessCheck:
         return Health(storage=part, shards=part, kafka=part, sms=part)
 
 
-def readiness(health: Health, keys: Component) -> Readiness:
-    """The whole from its parts."""
+def readiness(health: Health, keys: Component, tokens: Component | None = None) -> Readiness:
+    """The whole from its parts. Without the keys of tokens clients that have API keys work on."""
     components = {
         "storage": health.storage,
         "shards": health.shards,
@@ -70,6 +73,8 @@ def readiness(health: Health, keys: Component) -> Readiness:
         "kafka": health.kafka,
         "sms": health.sms,
     }
+    if tokens is not None:
+        components["tokens"] = tokens
     vital = {component.status for component in (health.storage, health.shards, keys)}
     if Condition.DOWN in vital:
         status = Condition.DOWN

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from gateway.token_settings import TokenSettings
+
 
 class GatewaySettings(Struct, frozen=True, kw_only=True):
     """Address and bounds of the HTTP API. Durations in seconds, sizes in bytes."""
@@ -60,6 +62,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     keys_stale_seconds_max: float = 30.0
     """Keys are trusted for so long since the last reading that succeeded began; then 503 for everybody. So long a
     revoked key works at most, whatever happens to a gateway: where it reads them, twice ``keys_refresh_seconds``."""
+    tokens: TokenSettings | None = None
+    """Which tokens of an identity provider are taken instead of keys; ``None``: none."""
     health_seconds: float = 2.0
     """How long a health probe may take."""
     code_prefixes_checked: tuple[str, ...] = ()

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from gift_ledger.given_addresses import wrong_with_networks, wrong_with_url
 from gift_ledger.given_settings import GivenSettings
+from gift_ledger.given_tokens import wrong_with_tokens
 from persistence.redis_address import has_password
 
 
 def contradictions(given: GivenSettings) -> list[str]:
     """Each in a sentence, with what to do; empty if there are none. None holds a secret."""
-    return [*_of_addresses(given), *_of_http(given), *_of_redis(given), *_of_kafka(given), *_of_times(given)]
+    parts = (_of_addresses, _of_http, wrong_with_tokens, _of_redis, _of_kafka, _of_times)
+    return [wrong for part in parts for wrong in part(given)]
 
 
 def _of_addresses(given: GivenSettings) -> Iterator[str]:

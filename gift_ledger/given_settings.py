@@ -19,11 +19,13 @@ from gift_ledger.setting_kinds import (
     Text,
     Topic,
     WebUrl,
+    Words,
     about,
 )
 
 _SERVICE: Final = "Service"
 _HTTP: Final = "HTTP"
+_TOKENS: Final = "Tokens of an identity provider"
 _REDIS: Final = "Redis"
 _KAFKA: Final = "Kafka"
 _SMS: Final = "SMS"
@@ -92,6 +94,47 @@ class GivenSettings(Struct, frozen=True, kw_only=True):
             le=3_600.0,
         ),
     ] = 30.0
+
+    jwt_issuer: Annotated[
+        Text | None, about(_TOKENS, "`iss` of the tokens that are taken instead of API keys. Unset: none are.")
+    ] = None
+    jwt_audience: Annotated[
+        Text | None, about(_TOKENS, "What has to stand in `aud`: the name of this service there.")
+    ] = None
+    jwt_jwks_url: Annotated[
+        Text | None,
+        about(_TOKENS, "The provider's keys (JWKS): https://…, http:// on this machine alone, or the path of a file."),
+    ] = None
+    jwt_algorithms: Annotated[
+        Words, about(_TOKENS, "Signatures that are taken, with commas: RS256, PS256, ES256, EdDSA, Ed25519.")
+    ] = "RS256,PS256,ES256,EdDSA"
+    jwt_role_claim: Annotated[
+        Text, about(_TOKENS, "Claim with the role, a list or a text; dots lead into it, e.g. realm_access.roles.")
+    ] = "roles"
+    jwt_roles: Annotated[
+        str,
+        about(
+            _TOKENS, "What its values mean, with commas, e.g. gift-till=pos,gift-help=support. Empty: our own names."
+        ),
+    ] = ""
+    jwt_client_claim: Annotated[Text, about(_TOKENS, "Claim with the name of the client; operations belong to it.")] = (
+        "sub"
+    )
+    jwt_channel_claim: Annotated[
+        Text | None,
+        about(_TOKENS, "Claim with the sales channel. Unset or missing: OnlineStore for storefront, POS for pos."),
+    ] = None
+    jwt_leeway_seconds: Annotated[
+        int, about(_TOKENS, "How far the provider's clock may be from ours.", ge=0, le=300)
+    ] = 30
+    jwt_keys_refresh_seconds: Annotated[
+        float,
+        about(_TOKENS, "How often its keys are read: a key that it has dropped works so long.", ge=1.0, le=3_600.0),
+    ] = 60.0
+    jwt_keys_stale_seconds: Annotated[
+        float,
+        about(_TOKENS, "How long its keys are trusted while they cannot be read; then 503.", ge=1.0, le=86_400.0),
+    ] = 900.0
 
     redis_url: Annotated[
         RedisUrl | None,

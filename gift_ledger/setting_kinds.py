@@ -26,6 +26,7 @@ Topic = Annotated[str, _matching(r"^[A-Za-z0-9._-]{1,249}$", "1 to 249 character
 Prefix = Annotated[str, _matching(r"^[A-Za-z0-9._-]{1,32}$", "1 to 32 characters of A-Z a-z 0-9 . _ -")]
 RedisUrl = Annotated[str, _matching(r"^(rediss?|unix)://.", "an address such as redis://HOST:6379/0")]
 WebUrl = Annotated[str, _matching(r"^https?://[^/]", "an address such as https://HOST/PATH")]
+Words = Annotated[str, _matching(r"^[A-Za-z0-9]+(,[A-Za-z0-9]+)*$", "names with commas between them")]
 Brokers = Annotated[
     str, _matching(r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$", "HOST:PORT, or several with commas between them")
 ]

@@ -18,6 +18,7 @@ from gateway.settings import GatewaySettings
 from gift_ledger.contradictions import contradictions
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.given_settings import GivenSettings
+from gift_ledger.given_tokens import tokens
 from ledger.codes import Salable
 from ledger.money import DAY_MS, HOUR_MS, SECOND_MS
 from ledger.policy import Policy
@@ -166,6 +167,7 @@ class Settings(GivenSettings, frozen=True, kw_only=True):
             drain_seconds=self.http_drain_seconds,
             keys_refresh_seconds=self.keys_refresh_seconds,
             keys_stale_seconds_max=self.keys_stale_seconds,
+            tokens=tokens(self),
             code_prefixes_checked=() if self.codes == "any" else self.code_prefixes,
         )
 

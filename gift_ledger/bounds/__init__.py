@@ -10,9 +10,11 @@ from gift_ledger.bounds.of_actors import CHANNEL, RAY, SHARDS
 from gift_ledger.bounds.of_bridge import EVENTS_IN, EVENTS_OUT, SMS
 from gift_ledger.bounds.of_gateway import GUESSING, HTTP
 from gift_ledger.bounds.of_service import LOG, RECOVERY, STACK
+from gift_ledger.bounds.of_tokens import TOKENS
 
 BOUNDS: Final[dict[str, tuple[Bound, ...]]] = {
     "HTTP": HTTP,
+    "Tokens of an identity provider": TOKENS,
     "Guessing a CVC": GUESSING,
     "Shards": SHARDS,
     "The way to the shards": CHANNEL,

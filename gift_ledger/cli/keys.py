@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 from msgspec.structs import replace
 
-from gateway.access import Role
+from gateway.access import CHANNELS, Role
 from gift_ledger.cli import lifetimes
 from gift_ledger.cli.context import (
     EXIT_CODES,
@@ -35,8 +35,6 @@ from persistence.keys import ClientKey, KeyStore, new_key
 app = typer.Typer(no_args_is_help=True, help="Make, list, replace and revoke the keys that clients call the API with.")
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CHANNELS: Final = {Role.STOREFRONT: "OnlineStore", Role.POS: "POS"}
-"""Sales channel of a key that names none; only these two roles sell."""
 LIVE_MAX: Final = 2
 """Live keys of one client with one role and one channel: the one in use, and the one that is to replace it."""
 OVERLAP: Final = "7d"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actors.host import wall_clock
 from examples.topics import DEAD_LETTERS
 from persistence import envelope
 from tests.real.exposure import REDIS_PASSWORD, SOLD, Exposure
@@ -21,6 +22,7 @@ from tests.real.fixtures import binary_of
 from tests.real.redis import RealServer
 from tests.real.search import hits
 from tests.real.stack import RunningStack
+from tests.unit.gateway.provider import AUDIENCE, ISSUER, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +41,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposure]:
         server.start()
         server.ask("ACL", "SETUSER", "ledger", "on", f">{REDIS_PASSWORD}", "~*", "&*", "+@all")
         url = f"redis://ledger:{REDIS_PASSWORD}@127.0.0.1:{server.port}/0"
-        stack = RunningStack(folder, {"REDIS_URL": url, "CHANNEL": "tcp", "LOG_LEVEL": "debug"})
+        provider = Provider(wall_clock)
+        told = {
+            "JWT_ISSUER": ISSUER,
+            "JWT_AUDIENCE": AUDIENCE,
+            "JWT_JWKS_URL": str(provider.publish(folder / "jwks.json")),
+            "JWT_ROLES": "gift-till=pos",
+        }
+        stack = RunningStack(folder, {"REDIS_URL": url, "CHANNEL": "tcp", "LOG_LEVEL": "debug", **told})
         parts.callback(stack.kill)
         stack.start()
-        done = Exposure(stack, server)
+        done = Exposure(stack, server, provider)
         asyncio.run(done.play())
         stack.stop()
         done.outputs["output of the stack"] = stack.log.encode()
@@ -95,6 +104,18 @@ def test_enough_was_searched(run: Exposure) -> None:
     assert re.search(rb"(?m)log_level +debug", run.outputs["gift-ledger settings"])
     assert sum(map(len, run.outputs.values())) > 1_000_000
     assert len(run.data_keys) == SOLD + 1
+
+
+def test_tokens_were_taken_and_refused(run: Exposure) -> None:
+    answers = {name.removeprefix("token "): told for name, told in run.told.items() if name.startswith("token ")}
+
+    assert answers == {
+        "taken": 201,
+        "without a role": 403,
+        "expired": 401,
+        "of an unknown key": 401,
+        "of another's key": 401,
+    }
 
 
 def test_keys_are_rotated_under_a_running_service(run: Exposure) -> None:

@@ -21,6 +21,7 @@ from persistence.vault import Vault
 from tests.real.market import Market, new_code
 from tests.real.search import Search
 from tests.real.stack import processes_of
+from tests.unit.gateway.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,9 +79,18 @@ class Person:
 class Exposure:
     """What was done, and what came of it."""
 
-    def __init__(self, stack: RunningStack, server: RealServer) -> None:
+    def __init__(self, stack: RunningStack, server: RealServer, provider: Provider) -> None:
         self.stack = stack
         self.server = server
+        now = provider.clock() // 1_000
+        self.tokens = {
+            "taken": provider.token(),
+            "without a role": provider.token(roles=["other"]),
+            "expired": provider.token(exp=now - 3_600),
+            "of an unknown key": provider.token(header={"kid": "unknown"}),
+            "of another's key": Provider(provider.clock).token(),
+        }
+        """Of the identity provider, right and wrong."""
         self.people = {new_code(): Person("ru" if number % 2 else "en") for number in range(SOLD)}
         """By the code of the certificate."""
         self.malformed = Person("ru")
@@ -105,6 +115,8 @@ class Exposure:
             "channel token": (self.stack.data_dir / "channel.token").read_bytes(),
             "Redis password": REDIS_PASSWORD.encode(),
         }
+        found |= {f"token {name}": token.encode() for name, token in self.tokens.items()}
+        found |= {f"signature {name}": token.rpartition(".")[2].encode() for name, token in self.tokens.items()}
         found |= {f"sealing key {key_id}": key for key_id, key in held.keys.items()}
         found |= {f"API key of {role}": key.encode() for role, key in self.stack.keys.items()}
         found |= {f"data key {number}": key for number, key in enumerate(self.data_keys)}
@@ -208,6 +220,10 @@ class Exposure:
             self.note("wrong key", await site.post(f"{path}/balance", json={"cvc": cvc}))
             site.headers["Authorization"] = f"Basic {WRONG_KEY}"
             self.note("wrong scheme", await site.post(f"{path}/balance", json={"cvc": cvc}))
+            for name, token in self.tokens.items():
+                site.headers["Authorization"] = f"Bearer {token}"
+                shown = self.note(f"token {name}", await site.post(f"{path}/authorize", json=hold | {"amount": 1_000}))
+                self.told[f"token {name}"] = shown.status_code
             self.note("new CVC", await desk.post(f"{path}/cvc", json={}))
             self.note("state", await desk.get(path))
             self.note("history", await desk.get(f"{path}/operations"))

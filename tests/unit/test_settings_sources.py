@@ -11,9 +11,11 @@ from tests.unit.settings_values import OTHER
 THE_LIST = "`gift-ledger settings --markdown` lists them all."
 NUMBERS = [name for name, setting in SETTINGS.items() if "number" in setting.expected]
 
+_TOKENS = ["jwt_issuer", "jwt_audience", "jwt_jwks_url"]
 _SASL = ["kafka_bootstrap", "kafka_security_protocol", "kafka_username", "kafka_password"]
 TOGETHER = {
     **{name: ["http_tls_cert", "http_tls_key"] for name in ("http_tls_cert", "http_tls_key")},
+    **dict.fromkeys(_TOKENS, _TOKENS),
     **{name: ["redis_url"] for name in ("redis_password", "redis_tls_ca")},
     **{name: ["redis_url", "redis_tls_cert", "redis_tls_key"] for name in ("redis_tls_cert", "redis_tls_key")},
     **dict.fromkeys(("kafka_security_protocol", "kafka_username", "kafka_password", "kafka_tls_ca"), _SASL),

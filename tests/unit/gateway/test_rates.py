@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from gateway import rates as rates_module
 from gateway.exchange import Exchange
 from gateway.faults import ProblemError
 from gateway.rates import Rates
@@ -138,3 +139,17 @@ async def bulk(house: House, number: int, client: str) -> Response:
     return await house.request(
         "POST", "/authorizations", client, content=content, headers={"content-type": "application/json"}
     )
+
+
+def test_so_many_clients_are_counted_and_the_oldest_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates_module, "CLIENTS_MAX", 2)
+    rates = Rates(1, Counter[str](), Clock())
+    for name in ("1", "2"):
+        rates.enter(name, exchange())
+    assert not rates.has_room("1")
+
+    rates.enter("3", exchange())
+
+    assert not rates.has_room("2")
+    assert rates.has_room("1")
+    assert len(rates._buckets) == 2
