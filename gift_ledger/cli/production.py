@@ -5,11 +5,12 @@ import resource
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from stat import S_IRWXG, S_IRWXO
+from stat import S_IRWXG, S_IRWXO, S_IWGRP, S_IWOTH
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from gateway.addresses import networks
+from gateway.jwks_document import is_address
 from gift_ledger.cli.check import Check, fail, ok
 from gift_ledger.ray_environment import has_token
 from gift_ledger.settings import Settings
@@ -28,6 +29,7 @@ def open_by_settings(settings: Settings, environ: Mapping[str, str]) -> list[Che
         *_embedded(settings),
         _http(settings),
         _proxies(settings),
+        _tokens(settings),
         _codes(settings),
         *_redis(settings),
         _unsafe(settings),
@@ -88,6 +90,21 @@ def _proxies(settings: Settings) -> Check:
         advice = "List the proxies themselves in http_trusted_proxies: whoever is in it can take any address."
         return fail("proxies", f"{', '.join(wide)} may say for whom they ask", advice)
     return ok("proxies", settings.http_trusted_proxies or "none are trusted")
+
+
+def _tokens(settings: Settings) -> Check:
+    tokens = settings.gateway().tokens
+    if tokens is None:
+        return ok("tokens", "none are taken: keys alone")
+    if is_address(tokens.jwks_url):
+        return ok("tokens", f"of {tokens.issuer}, with the keys that it publishes")
+    path = Path(tokens.jwks_url)
+    if not path.exists():
+        advice = "Put the provider's document of keys there, or correct jwt_jwks_url."
+        return fail("tokens", f"no {path}: no token is taken", advice)
+    if path.stat().st_mode & (S_IWGRP | S_IWOTH):
+        return fail("tokens", f"others may write {path}, and be every client", f"Run `chmod go-w {path}`.")
+    return ok("tokens", f"of {tokens.issuer}, with the keys in {path}")
 
 
 def _codes(settings: Settings) -> Check:

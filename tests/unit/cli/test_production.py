@@ -73,7 +73,7 @@ def test_where_nothing_is_open_every_line_is_ok(well: Settings) -> None:
 
     assert {name for name, check in found.items() if check.level is not Level.OK} == set()
     assert list(found) == [
-        "redis", "kafka", "sms", "ray", "http", "proxies", "codes", "redis password", "redis user", "redis tls",
+        "redis", "kafka", "sms", "ray", "http", "proxies", "tokens", "codes", "redis password", "redis user", "redis tls",
         "replicas", "durability", "kafka tls", "kafka user", "sms tls", "ray network", "ray token", "channel",
         "secrets", "demo keys", "user", "open files",
     ]  # fmt: skip
@@ -150,6 +150,24 @@ def test_files_that_others_may_read_and_keys_of_demos_are_told(well: Settings, t
 
     assert found["secrets"].seen == f"others may read {tmp_path}/secrets.json"
     assert found["demo keys"].level is Level.FAIL
+
+
+def test_who_may_write_the_providers_keys_is_every_client(well: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / "provider.json"
+    given = {"jwt_issuer": "https://login.example", "jwt_audience": "gift-ledger"}
+    from_file = replace(well, **given, jwt_jwks_url=str(keys))
+    from_afar = replace(well, **given, jwt_jwks_url="https://login.example/certs")
+
+    missing = looked(from_file)["tokens"]
+    keys.write_text('{"keys": []}')
+    keys.chmod(0o664)
+    shared = looked(from_file)["tokens"]
+    keys.chmod(0o644)
+
+    assert (missing.level, missing.seen) == (Level.FAIL, f"no {keys}: no token is taken")
+    assert (shared.level, shared.seen) == (Level.FAIL, f"others may write {keys}, and be every client")
+    assert looked(from_file)["tokens"].level is Level.OK
+    assert looked(from_afar)["tokens"].seen == "of https://login.example, with the keys that it publishes"
 
 
 def test_root_is_told(well: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
