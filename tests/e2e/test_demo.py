@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.real import sealed
+from tests.real.fixtures import lacking
+from tests.real.small_disk import small_disk_missing
 from tests.real.stack import RunningStack, ended, run_program, stack_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tests.real.fixtures import ServerKind
     from tests.real.kafka import RealKafka
@@ -24,6 +29,13 @@ pytestmark = [pytest.mark.real, pytest.mark.ray, pytest.mark.slow]
 SYSTEMS = ("OnlineStore", "Orders", "Payments", "Till", "Support", "SMS", "BI Pipeline")
 USUAL_PORTS = (8080, 8265)
 CHECKS_MIN = 31
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """An empty folder with a short name: Ray's sockets are below it."""
+    with TemporaryDirectory(prefix="gl-") as folder:
+        yield Path(folder)
 
 
 def checks_that_held(output: str) -> int:
@@ -65,9 +77,13 @@ def test_the_demo_plays_again_and_again_on_a_stack_that_runs(shared_stack: Runni
     assert shared_stack.processes() == before
 
 
-async def test_the_demo_runs_on_apache_kafka_and_redis(
-    kafka: RealKafka, start_shared: Callable[[ServerKind], RealServer], kafka_prefix: str, tmp_path: Path
+async def test_the_demo_runs_on_apache_kafka_and_redis_where_nothing_can_be_changed(
+    kafka: RealKafka, start_shared: Callable[[ServerKind], RealServer], kafka_prefix: str, tmp_path: Path, memory: Path
 ) -> None:
+    """As in a container whose root is read-only: writable are its volume, and memory that goes with it."""
+    if (missing := small_disk_missing()) is not None:
+        lacking(missing)
+    within = sealed.within(tmp_path, memory)
     environment = stack_environment(
         tmp_path,
         {
@@ -78,6 +94,7 @@ async def test_the_demo_runs_on_apache_kafka_and_redis(
             "DASHBOARD_PORT": "0",
         },
     )
+    environment |= sealed.environment(memory)
     await kafka.create_topics(
         "All_SalesOrder",
         "All_Payments",
@@ -88,8 +105,10 @@ async def test_the_demo_runs_on_apache_kafka_and_redis(
         compacted=("GiftCertificateState",),
     )
 
-    played = run_program(environment, "demo")
+    played = run_program(environment, "demo", within=within)
+    changed = subprocess.run([*within, "touch", __file__], capture_output=True, text=True, check=False)  # noqa: S603
 
     assert played.returncode == 0, played.stdout + played.stderr
     assert checks_that_held(played.stdout) >= CHECKS_MIN
     assert ended(tmp_path) == {}
+    assert "Read-only file system" in changed.stderr

@@ -17,7 +17,7 @@ from gift_ledger.endpoints import FILE_NAME, Endpoints
 from tests.real.process import ServerFailedError, ServerProcess, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROGRAM: Final = str(Path(sys.executable).with_name("gift-ledger"))
 START_SECONDS_MAX: Final = 90.0
@@ -205,11 +205,14 @@ class RunningStack:
 
 
 def run_program(
-    environment: Mapping[str, str], *arguments: str, seconds_max: float = COMMAND_SECONDS_MAX
+    environment: Mapping[str, str],
+    *arguments: str,
+    seconds_max: float = COMMAND_SECONDS_MAX,
+    within: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run `gift-ledger` to its end."""
+    """Run `gift-ledger` to its end; `within` is what it is started by."""
     return subprocess.run(  # noqa: S603 - the command is made by the test run itself
-        [PROGRAM, *arguments],
+        [*within, PROGRAM, *arguments],
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -22,6 +22,8 @@ from persistence.vault import Vault
 
 ROOT = Path(__file__).resolve().parents[2]
 Stack = dict[str, Any]
+OF_OTHERS = {"redis_password", "redis_users", "redis_operator_url"}
+"""Secrets that Redis itself needs, and the operator."""
 
 
 def stack() -> Stack:
@@ -133,10 +135,11 @@ def test_a_service_runs_a_command_that_there_is(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_a_service_are_in_order(name: str, tmp_path: Path) -> None:
     given = {key: str(value) for key, value in services()[name].get("environment", {}).items()}
-    (tmp_path / "redis_url").write_text("redis://:secret@redis:6379/0")
+    for secret in ("redis_url", "redis_operator_url"):
+        (tmp_path / secret).write_text("redis://:secret@redis:6379/0")
     (tmp_path / "sms_url").write_text(STAND_IN)
     environment = {
-        key: re.sub("^/run/secrets/(redis_url|sms_url)$", rf"{tmp_path}/\1", value)
+        key: re.sub("^/run/secrets/(redis_url|redis_operator_url|sms_url)$", rf"{tmp_path}/\1", value)
         for key, value in given.items()
         if key.startswith(PREFIX)
     }
@@ -208,7 +211,7 @@ def test_the_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> 
     assert folder.stat().st_mode & 0o777 == 0o700
     Vault.load(folder / "ledger_secrets")
     password = (folder / "redis_password").read_text()
-    assert (folder / "redis_url").read_text() == f"redis://:{password}@redis:6379/0"
+    assert (folder / "redis_url").read_text() == f"redis://gift-ledger:{password}@redis:6379/0"
     lines = dotenv.read_text().splitlines()
     owner = (folder / "redis_url").stat().st_uid
     assert owner != 0
@@ -217,6 +220,15 @@ def test_the_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> 
     assert make(folder, dotenv) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert dotenv.read_text().splitlines() == lines
+
+
+def test_an_address_without_its_user_is_not_taken(tmp_path: Path) -> None:
+    folder, dotenv = tmp_path / "secrets", tmp_path / ".env"
+    folder.mkdir()
+    (folder / "redis_url").write_text("redis://:secret@redis:6379/0")
+
+    with pytest.raises(SystemExit, match="redis_url does not name the user gift-ledger: remove it"):
+        make(folder, dotenv)
 
 
 def test_the_secrets_of_someone_who_is_not_root_are_his_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,12 +261,33 @@ def test_every_secret_is_explained_and_none_is_committed() -> None:
     assert "/deploy/secrets/*" in ignored
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "sms"])
+@pytest.mark.parametrize("name", [name for name in OURS if name not in {"sms", "operator"}])
 def test_an_actor_finds_the_same_secrets_wherever_ray_puts_it(name: str) -> None:
     service = services()[name]
 
-    assert set(service["secrets"]) == set(stack()["secrets"]) - {"redis_password"}
+    assert set(service["secrets"]) == set(stack()["secrets"]) - OF_OTHERS
     assert service["environment"] == services()["gateway-1"]["environment"]
+
+
+def test_the_operator_differs_from_the_service_by_whom_redis_takes_it_for() -> None:
+    operator, service = services()["operator"], services()["gateway-1"]
+    name, url = "GIFT_LEDGER_REDIS_URL_FILE", "/run/secrets/redis_operator_url"
+
+    assert operator["environment"] == service["environment"] | {name: url}
+    assert set(operator["secrets"]) == set(service["secrets"]) - {"redis_url"} | {"redis_operator_url"}
+    assert operator["profiles"], "it is no part of what runs"
+
+
+@pytest.mark.parametrize("name", sorted(services()))
+def test_what_runs_can_neither_gain_rights_nor_change_itself(name: str) -> None:
+    service = services()[name]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("read_only", False) is ("kafka" not in service["image"]), "Kafka writes its configuration"
+    if name in OURS:
+        assert "cap_add" not in service
+        assert all({"noexec", "nosuid", "nodev"} <= set(mount.split(",")) for mount in service["tmpfs"])
 
 
 def test_no_secret_stands_in_the_stack_itself() -> None:
