@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,16 +46,24 @@ from tests.integration.kafka_stage import (
 from tests.real.certificates import Issuer
 from tests.real.fixtures import lacking
 from tests.real.kafka import kafka_missing
+from tests.real.market import Market
 from tests.real.secured_kafka import OPERATOR, STRANGER, USER, SecuredKafka
+from tests.real.secured_kafka import PASSWORD as KAFKA_PASSWORD
+from tests.real.secured_redis import OPERATOR_USER, SecuredServer
+from tests.real.secured_redis import PASSWORD as REDIS_PASSWORD
+from tests.real.stack import RunningStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gateway.bridge_settings import BridgeSettings
     from gateway.kafka_security import Mechanism
+    from tests.real.fixtures import ServerKind
 
 pytestmark = pytest.mark.real
+
+HOLD = {"purpose": "Redemption", "amount": 1_000, "currency": "RUB"}
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +223,59 @@ async def test_an_operator_reads_letters_reconciles_and_sets_the_inbox_back(
     await read_again(theirs, {topic: dict.fromkeys(offsets, 0) for topic, offsets in before.items()})
     assert {at for offsets in (await read_so_far(theirs)).values() for at in offsets.values()} == {0}
     assert sum(sum(offsets.values()) for offsets in (await published_so_far(theirs)).values()) == 0
+
+
+class SecuredStack(RunningStack):
+    """A stack on servers that ask who is there, among clients who come in the clear."""
+
+    def __init__(self, directory: Path, redis: SecuredServer, broker: SecuredKafka, settings: BridgeSettings) -> None:
+        self._clear = broker.bootstrap
+        self.operator = {"REDIS_URL": redis.address(OPERATOR_USER)}
+        """What is different for an operator."""
+        topics = ("sales_orders", "payments", "states", "transactions", "dead_letters")
+        kafka = {
+            "KAFKA_BOOTSTRAP": broker.secured_bootstrap,
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+            "KAFKA_USERNAME": USER,
+            "KAFKA_PASSWORD": KAFKA_PASSWORD,
+            "KAFKA_TLS_CA": str(broker.ca),
+            "KAFKA_GROUP": settings.group,
+            **{f"TOPIC_{name.upper()}": getattr(settings, name) for name in topics},
+        }
+        super().__init__(directory, {**kafka, **redis.settings, "REDIS_PASSWORD": REDIS_PASSWORD})
+
+    @property
+    def bootstrap(self) -> str:
+        return self._clear
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+async def test_a_whole_stack_runs_on_servers_that_ask_who_is_there(
+    broker: SecuredKafka, settings: BridgeSettings, start_shared: Callable[[ServerKind], SecuredServer], tmp_path: Path
+) -> None:
+    redis = start_shared("redis-secured")
+    redis.empty()
+    stack = SecuredStack(tmp_path, redis, broker, settings)
+    try:
+        await asyncio.to_thread(stack.start)
+        async with Market(stack, settings.states.removesuffix("GiftCertificateState")) as market:
+            (bought,) = await market.sell(1, 150_000)
+            held = await market.shop.post(f"/certificates/{bought}/authorize", HOLD)
+            await market.shop.post(f"/certificates/{bought}/capture", {"authorizationId": held["authorizationId"]})
+        checks = await asyncio.to_thread(stack.run, "doctor", "--json")
+        verified = await asyncio.to_thread(stack.run, "verify", settings=stack.operator)
+        await asyncio.to_thread(stack.stop)
+        said = stack.log + checks.stdout + verified.stdout + verified.stderr
+    finally:
+        stack.kill()
+
+    states = await read_topic(broker.bootstrap, settings.states, 4)
+    assert json.loads(states[-1].value)["balance"] == 149_000
+    assert {one["name"]: one["level"] for one in json.loads(checks.stdout)}.items() >= {"redis": "ok", "kafka": "ok"}.items()
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert not any(password in said for password in (KAFKA_PASSWORD, REDIS_PASSWORD))
 
 
 async def test_a_certificate_of_our_own_is_shown_where_one_is_asked_for(
