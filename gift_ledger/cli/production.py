@@ -93,7 +93,7 @@ def _proxies(settings: Settings) -> Check:
 
 
 def _tokens(settings: Settings) -> Check:
-    tokens = settings.gateway().tokens
+    tokens = settings.http().tokens
     if tokens is None:
         return ok("tokens", "none are taken: keys alone")
     if is_address(tokens.jwks_url):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from actors.host import wall_clock
 from ledger.money import SECOND_MS
@@ -93,7 +94,7 @@ async def test_keys_are_swapped(redis_url: str, tmp_path: Path) -> None:
     """The thief signs rightly, with keys of his own, and tells where they are."""
     async with company(redis_url, tmp_path) as (here, provider):
         thief = Provider(wall_clock)
-        thief.add("rsa", "RS256")
+        thief.keys["rsa"] = "RS256", rsa.generate_private_key(65_537, 2_048)
         thief.add("ed", "EdDSA")
         stolen = thief.publish(tmp_path / "thief.json")
         forged = {}
