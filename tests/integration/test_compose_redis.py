@@ -38,7 +38,9 @@ class ComposeRedis:
         *shell, script = service["command"]
         assert script.startswith("exec "), "a shell would keep it from hearing that it is to end"
         server = f"{binary_of('redis')} - --port {self._port} --bind 127.0.0.1"
-        self.process = ServerProcess([*shell, self._native(script, "docker-entrypoint.sh redis-server -", server)], folder)
+        self.process = ServerProcess(
+            [*shell, self._native(script, "docker-entrypoint.sh redis-server -", server)], folder
+        )
         self._health = self._native(service["healthcheck"]["test"][1], "redis-cli", f"redis-cli -p {self._port}")
 
     def _native(self, script: str, command: str, by: str) -> str:

@@ -1,4 +1,4 @@
-"""Programs that run as in their containers: they can change nothing but a volume and memory, and have no rights of root.
+"""Programs that run as in their containers: they can change nothing but a volume and memory, and have no root's rights.
 
 As `docker-compose.yml` has it: `read_only`, `tmpfs` with `noexec`, `cap_drop: [ALL]`, `no-new-privileges`. What is
 mounted is seen by these programs alone, and goes with them.

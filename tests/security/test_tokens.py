@@ -115,7 +115,7 @@ async def test_keys_are_swapped(redis_url: str, tmp_path: Path) -> None:
 async def test_claims_are_anothers_or_out_of_date(redis_url: str, tmp_path: Path) -> None:
     async with company(redis_url, tmp_path, leeway_seconds=0) as (here, provider):
         now = wall_clock() // SECOND_MS
-        changed: dict[str, dict[str, object]] = {
+        changed: dict[str, dict[str, Any]] = {
             "another audience": {"aud": "crm"},
             "audiences without ours": {"aud": ["crm", "gift-ledgers"]},
             "no audience": {"aud": None},

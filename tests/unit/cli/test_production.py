@@ -73,9 +73,9 @@ def test_where_nothing_is_open_every_line_is_ok(well: Settings) -> None:
 
     assert {name for name, check in found.items() if check.level is not Level.OK} == set()
     assert list(found) == [
-        "redis", "kafka", "sms", "ray", "http", "proxies", "tokens", "codes", "redis password", "redis user", "redis tls",
-        "replicas", "durability", "kafka tls", "kafka user", "sms tls", "ray network", "ray token", "channel",
-        "secrets", "demo keys", "user", "open files",
+        "redis", "kafka", "sms", "ray", "http", "proxies", "tokens", "codes", "redis password", "redis user",
+        "redis tls", "replicas", "durability", "kafka tls", "kafka user", "sms tls", "ray network", "ray token",
+        "channel", "secrets", "demo keys", "user", "open files",
     ]  # fmt: skip
 
 

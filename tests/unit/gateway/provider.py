@@ -20,7 +20,7 @@ from gateway.token_settings import TokenSettings
 from tests.unit.gateway.house import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 ISSUER: Final = "https://login.example/realms/shops"
@@ -95,10 +95,10 @@ class Provider:
         }
         return {name: value for name, value in (whole | changed).items() if value is not None}
 
-    def token(self, kid: str = "ec", header: dict[str, object] | None = None, **changed: object) -> str:
+    def token(self, kid: str = "ec", header: Mapping[str, object] | None = None, **changed: object) -> str:
         """A token; `header` and claims are changed as told, and it is signed all the same."""
         algorithm, key = self.keys[kid]
-        head = {"alg": algorithm, "kid": kid, "typ": "JWT"} | (header or {})
+        head = {"alg": algorithm, "kid": kid, "typ": "JWT", **(header or {})}
         head = {name: value for name, value in head.items() if value is not None}
         return signed(json.dumps(head).encode(), json.dumps(self.claims(**changed)).encode(), algorithm, key)
 
@@ -120,7 +120,7 @@ def signature(text: bytes, algorithm: str, key: PrivateKey) -> bytes:
     return key.sign(text, padding.PKCS1v15(), SHA256())
 
 
-def by_secret(header: dict[str, object], claims: dict[str, object], secret: bytes) -> str:
+def by_secret(header: Mapping[str, object], claims: Mapping[str, object], secret: bytes) -> str:
     """A token that anybody can make who knows the secret; what is public is known to everybody."""
     text = b64(json.dumps(header).encode()) + b"." + b64(json.dumps(claims).encode())
     return (text + b"." + b64(hmac.digest(secret, text, hashlib.sha256))).decode()
