@@ -19,5 +19,9 @@ class LeavingError(OverloadedError):
     """The shard is stopping: nothing happened, and whoever takes its place will take the command."""
 
 
+class PepperMissingError(OverloadedError):
+    """The gateway lacks a pepper that CVCs are kept with, so this one cannot be checked: nothing happened."""
+
+
 class OutcomeUnknownError(ActorError):
     """The command was given to the ledger and no answer came: retry with the same idempotency key."""

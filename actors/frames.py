@@ -13,7 +13,7 @@ from typing import Final, Literal, cast
 import msgspec
 from msgspec import Struct
 
-from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError, PepperMissingError
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Origin
 
@@ -43,7 +43,7 @@ class CallFrame(Struct, frozen=True, array_like=True):
     calls: list[Call]
 
 
-Failure = Literal["", "leaving", "overloaded", "unknown"]
+Failure = Literal["", "leaving", "overloaded", "pepper", "unknown"]
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -64,6 +64,8 @@ class Reply(Struct, frozen=True, array_like=True):
                 return LeavingError(self.detail)
             case "overloaded":
                 return OverloadedError(self.detail)
+            case "pepper":
+                return PepperMissingError(self.detail)
             case _:
                 return OutcomeUnknownError(self.detail)
 
@@ -76,6 +78,8 @@ def reply_of(position: int, outcome: Answer | ActorError) -> Reply:
             return Reply(position, outcome)
         case LeavingError():
             failure = "leaving"
+        case PepperMissingError():
+            failure = "pepper"
         case OverloadedError():
             failure = "overloaded"
         case _:

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from actors.errors import PepperMissingError
+from ledger import peppers
 from ledger.commands import IssuedCvc
 from persistence import envelope
 from persistence.log import KeyName
@@ -23,6 +25,35 @@ class Issuer:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._met: set[int] = set()
+        """Numbers of later peppers that digests were found under."""
+        self._reported: set[int] = set()
+        """Those that gateways lacked, and operators were told of."""
+
+    def require_pepper(self, given: bytes, kept: bytes | None) -> None:
+        """See that a CVC can be compared with that of a certificate, before anything is said of either.
+
+        A request has to have digests under all peppers that are known here to be in use, whatever its certificate
+        needs: otherwise the answer would tell which codes exist.
+
+        Args:
+            given: digests of the CVC that was typed (:mod:`ledger.peppers`).
+            kept: digest of the certificate's; ``None`` if it has none.
+
+        Raises:
+            PepperMissingError: the gateway lacks one of them.
+        """
+        if kept is not None and (under := peppers.pepper_of(kept)) != peppers.FIRST:
+            self._met.add(under)
+        current = self._vault.pepper
+        if current == peppers.FIRST and not self._met:
+            return
+        missing = (self._met | {current}) - {peppers.pepper_of(one) for one in peppers.single(given)}
+        if missing:
+            for pepper in sorted(missing - self._reported):
+                _logger.error("a gateway lacks the pepper %d: give it the secrets file that has it", pepper)
+            self._reported |= missing
+            raise PepperMissingError("The gateway lacks a pepper that CVCs are kept with; nothing happened.")
 
     def issue(self, code: str, recipient: bytes | None, key: KeyName | None, kept: bytes | None) -> IssuedCvc:
         """A fresh CVC for ``code``.

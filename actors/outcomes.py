@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from actors.errors import ActorError, OutcomeUnknownError, PepperMissingError
 from ledger import views
 from ledger.answers import Answer
 from ledger.certificate import Certificate
-from ledger.commands import Origin
+from ledger.commands import AnyCommand, Origin
+from ledger.fingerprints import is_same
 from ledger.records import Record
 from ledger.refusals import Refusal, Refused
 from persistence.errors import UNDECODABLE, DamagedLogError
@@ -59,8 +61,13 @@ def stored(origin: Origin, answer: Answer, version: int = 0) -> bytes:
     return _encoder.encode(Stored(origin.fingerprint, version, None if version else answer))
 
 
-def keeps(answer: Answer) -> bool:
-    """Whether the outcome is kept: a rate limit means that nothing happened, and the same key may try again."""
+def keeps(answer: Answer | PepperMissingError) -> bool:
+    """Whether the outcome is kept: a rate limit means that nothing happened, and the same key may try again.
+
+    So does a CVC that could not be checked.
+    """
+    if isinstance(answer, PepperMissingError):
+        return False
     return answer.refused is None or answer.refused.code is not Refusal.RATE_LIMITED
 
 
@@ -74,6 +81,16 @@ def recall(value: bytes) -> Stored:
         return _decoder.decode(value)
     except UNDECODABLE as error:
         raise DamagedLogError(f"stored bytes are no outcome of a request: {error}") from error
+
+
+def other_request(first: Stored, entity: str, command: AnyCommand, origin: Origin) -> Answer | ActorError | None:
+    """What to tell a request that is not the one whose outcome is stored; ``None`` if it is the same."""
+    if first.fingerprint == origin.fingerprint:
+        return None
+    same = is_same(first.fingerprint, entity, command)
+    if same is None:
+        return OutcomeUnknownError("The gateway lacks the pepper that this request was made with first.")
+    return None if same else REUSED
 
 
 def again(answer: Answer) -> Answer:

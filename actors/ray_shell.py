@@ -90,6 +90,7 @@ class ShardActor:
         try:
             # with another pepper than the gateways' no CVC that is made here would ever be right
             await log.bind_vault(self._vault.fingerprint)
+            await log.bind_peppers(self._vault.pepper_prints, self._vault.pepper)
         except BaseException:
             await log.close()
             raise

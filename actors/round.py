@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from actors import outcomes
-from actors.errors import OutcomeUnknownError
+from actors.errors import OutcomeUnknownError, PepperMissingError
 from actors.issuer import Issuer
 from actors.residents import Resident, Residents, State
 from actors.work import Keyed, Work
@@ -46,6 +46,7 @@ _log = logging.getLogger(__name__)
 _attempts_encoder: Final = msgspec.msgpack.Encoder()
 _POINTED: Final = (c.Authorize, c.Capture, c.Void)
 _READS: Final = (c.Look, c.Inquire)
+_TRIES: Final = (c.Authorize, c.Inquire)
 
 
 class _KeyWantedError(Exception):
@@ -83,8 +84,9 @@ Mark = tuple[State, Position, Attempts, int, bool]
 class Round:
     """Decides work on drafts.
 
-    ``answers`` pairs each work that was decided with its answer, to be let out once :attr:`batch` is durable. ``keys``
-    holds what was read of recipients' data keys; :attr:`wanted` names those that were not, and are needed.
+    ``answers`` pairs each work that was decided with its answer, to be let out once :attr:`batch` is durable; or with
+    why its CVC could not be checked. ``keys`` holds what was read of recipients' data keys; :attr:`wanted` names those
+    that were not, and are needed.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Round:
         self.wanted: dict[KeyName, None] = {}
         self._keys = keys
         self._data_keys: list[DataKey] = []
-        self.answers: list[tuple[Work, Answer]] = []
+        self.answers: list[tuple[Work, Answer | PepperMissingError]] = []
         self.defects: list[tuple[Work, OutcomeUnknownError]] = []
         self.drafts: dict[str, Draft] = {}
         self.counts: Counter[str] = Counter()
@@ -135,6 +137,11 @@ class Round:
         except _KeyWantedError:
             draft.back_to(mark)
             return False
+        except PepperMissingError as error:
+            draft.back_to(mark)
+            self.counts["pepperMissing"] += 1
+            self.answers.append((work, error))
+            return True
         except Exception:  # noqa: BLE001 - logged with its traceback, counted, answered
             # a defect of ours must neither take the other commands of the round with it nor be done by half
             _log.exception("%s on %s failed", type(work.command).__name__, work.entity)
@@ -206,6 +213,8 @@ class Round:
 
     def _answer_certificate(self, draft: Draft, state: Certificate, work: Work) -> tuple[Answer, int]:
         command = work.command
+        if isinstance(command, _TRIES) and command.cvc is not None:
+            self._issuer.require_pepper(command.cvc, state.cvc)
         if isinstance(command, _READS) and certificate.due(state, self._now):
             # what is told must not depend on whether the timer has come round yet
             state = self._record(draft, state, certificate.decide(state, c.Tick(), SYSTEM, self._now, self._policy))

@@ -13,7 +13,7 @@ from typing import Final
 
 from actors import outcomes
 from actors.errands import ErrandRunner
-from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, LeavingError, OutcomeUnknownError, OverloadedError, PepperMissingError
 from actors.issuer import Issuer
 from actors.ports import Ledger
 from actors.residents import Resident, Residents, restored
@@ -268,9 +268,9 @@ class Shard:
             keys.update(zip(wanted, await self._log.data_keys(wanted), strict=True))
         return later
 
-    def _let_out(self, current: Round) -> dict[Work, Answer]:
+    def _let_out(self, current: Round) -> dict[Work, Answer | PepperMissingError]:
         """Give the answers of a round that is durable; but for those that are not kept under their keys."""
-        limited = {}
+        limited: dict[Work, Answer | PepperMissingError] = {}
         for work, answer in current.answers:
             if work.origin.key and not outcomes.keeps(answer):
                 limited[work] = answer
@@ -310,8 +310,8 @@ class Shard:
     async def _replay(self, work: Work, stored: outcomes.Stored) -> None:
         """Answer a repeated request as the first one was answered."""
         self.counts["replayed"] += 1
-        if stored.fingerprint != work.origin.fingerprint:
-            work.settle(outcomes.REUSED)
+        if (other := outcomes.other_request(stored, work.entity, work.command, work.origin)) is not None:
+            work.settle(other)
         elif stored.answer is not None:
             work.settle(outcomes.again(stored.answer))
         elif stored.pending:

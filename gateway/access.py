@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from gateway.faults import ProblemError
 from ledger.commands import AnyCommand, Origin
+from ledger.fingerprints import fingerprint
 from ledger.refusals import Refusal
 from persistence.keys import ClientKey
 
 KEY_DIGEST_BYTES: Final = 16
-FINGERPRINT_BYTES: Final = 8
 
 
 class Call(StrEnum):
@@ -110,9 +108,6 @@ def roles_of(call: Call) -> list[Role]:
     return [role for role in Role if grant(role, call).reach is not Reach.NO]
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
-
-
 class Client(Struct, frozen=True, kw_only=True):
     """A caller whose key or token is valid."""
 
@@ -145,7 +140,8 @@ class Client(Struct, frozen=True, kw_only=True):
         command as the ledger gets it. So no digit of a CVC goes into it, only its keyed digest: it is stored for a day,
         and four digits are guessed from a plain digest at once. Nor does what the records say besides go into it, the
         id of the key and ``address`` (:meth:`gateway.addresses.Addresses.source`): whoever repeats a request may do so
-        with the key that replaces his own, and from another place.
+        with the key that replaces his own, and from another place. :mod:`ledger.fingerprints` says what becomes of it
+        when the pepper is replaced.
         """
         return self.origins(call, address)(entity, command, idempotency_key)
 
@@ -156,26 +152,13 @@ class Client(Struct, frozen=True, kw_only=True):
         overrides_block, key_id = granted.overrides_block, self.key_id
 
         def origin(entity: str, command: AnyCommand, idempotency_key: str | None) -> Origin:
-            key = fingerprint = b""
+            key = asked = b""
             if idempotency_key is not None:
                 key = blake2b(f"{name}\0{idempotency_key}".encode(), digest_size=KEY_DIGEST_BYTES).digest()
-                asked = b"%s\0%s" % (entity.encode(), _encoder.encode(_said(command)))
-                fingerprint = blake2b(asked, digest_size=FINGERPRINT_BYTES).digest()
-            return Origin(name, channel, own_only, cvc_required, overrides_block, key, fingerprint, key_id, address)
+                asked = fingerprint(entity, command)
+            return Origin(name, channel, own_only, cvc_required, overrides_block, key, asked, key_id, address)
 
         return origin
-
-
-def _said(command: AnyCommand) -> tuple[Any, ...]:
-    """The command's tag and fields without the defaults at its end.
-
-    So a field that a later release adds there changes nothing for a request that came before it and is repeated after.
-    """
-    values, defaults = astuple(command), command.__struct_defaults__
-    end, rest = len(values), len(defaults)
-    while rest and values[end - 1] == defaults[rest - 1]:
-        end, rest = end - 1, rest - 1
-    return (command.__struct_config__.tag, *values[:end])
 
 
 def client_of(key: ClientKey) -> Client | None:

@@ -51,6 +51,12 @@ FIGURES: Final = (
     Figure("shard", "storage_refused", "gift_ledger_shard_storage_refused", "Rounds that the log refused to write."),
     Figure("shard", "damaged", "gift_ledger_shard_damaged", "Entities whose log is damaged, at each attempt to read."),
     Figure("shard", "defects", "gift_ledger_shard_defects", "Commands and rounds that failed by a defect."),
+    Figure(
+        "shard",
+        "pepperMissing",
+        "gift_ledger_shard_pepper_missing",
+        "CVCs that could not be checked, because the gateway lacks a pepper.",
+    ),
     Figure("shard", "timersRung", "gift_ledger_shard_timers_rung", "Timers that woke their entity."),
     Figure("shard", "timersFailed", "gift_ledger_shard_timers_failed", "Timers that could not, and will ring again."),
     Figure(

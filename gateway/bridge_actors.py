@@ -137,6 +137,7 @@ class BridgeActor(ABC):
         try:
             # with the secrets of another ledger no message could be opened, and no recipient that is sealed here
             await log.bind_vault(vault.fingerprint)
+            await log.bind_peppers(vault.pepper_prints, vault.pepper)
         except BaseException:
             await log.close()
             raise

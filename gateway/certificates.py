@@ -263,7 +263,7 @@ def _cvc(_request: CvcRequest, _code: str, _vault: Vault) -> ReissueCvc:
 
 
 def _digest(cvc: str | None, code: str, vault: Vault) -> bytes | None:
-    return None if cvc is None else vault.cvc_digest(code, cvc)
+    return None if cvc is None else vault.cvc_digests(code, cvc)
 
 
 COMMANDS: Final[dict[Call, Callable[[Any, str, Vault], AnyCommand]]] = {

@@ -11,7 +11,7 @@ import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from msgspec import Struct
 
-from actors.errors import ActorError, OutcomeUnknownError, OverloadedError
+from actors.errors import ActorError, OutcomeUnknownError, OverloadedError, PepperMissingError
 from gateway.exchange import Exchange
 from gateway.faults import Code, Fault, ProblemError
 from gateway.reply import REPLAYED, Reply
@@ -85,6 +85,10 @@ KINDS: Final[dict[Code, Kind]] = {
 
 ERRORS: Final[dict[type[Exception], tuple[Fault, str]]] = {
     OverloadedError: (Fault.OVERLOADED, "Too much to do just now; nothing happened. Try again."),
+    PepperMissingError: (
+        Fault.OVERLOADED,
+        "CVCs cannot be checked here before this gateway has the new secrets; nothing happened. Try again.",
+    ),
     OutcomeUnknownError: (
         Fault.STORAGE_UNAVAILABLE,
         "The ledger did not answer, the outcome is unknown: try again with the same Idempotency-Key.",

@@ -103,6 +103,7 @@ async def open_services(settings: Settings, stack: AsyncExitStack) -> Services:
     stack.push_async_callback(log.close)
     vault = await asyncio.to_thread(Vault.load, Path(storage.secrets_path))
     await log.bind_vault(vault.fingerprint)
+    await log.bind_peppers(vault.pepper_prints, vault.pepper)
     router = await stack.enter_async_context(cluster.open_router(actors, policy, storage, log.partitions))
     keys = RedisKeyStore(storage.redis_url, storage.prefix)
     stack.push_async_callback(keys.close)

@@ -120,7 +120,10 @@ class Activate(Command, frozen=True, tag="activate"):
 
 
 class Authorize(Command, frozen=True, tag="authorize"):
-    """Hold ``amount`` minor units. ``cvc`` is the keyed hash of what the caller typed, never the digits."""
+    """Hold ``amount`` minor units.
+
+    ``cvc`` is the keyed hash of what the caller typed, never the digits; under several peppers: :mod:`ledger.peppers`.
+    """
 
     amount: int
     currency: str

@@ -49,7 +49,7 @@ class Manifest(Struct, frozen=True, kw_only=True, rename="camel"):
     """What a backup holds.
 
     ``made_at``: milliseconds, when the server was asked; what it acknowledged before is in it. ``vault``: the print of
-    the pepper that belongs to it.
+    the first pepper that belongs to it; ``peppers``: those of the later ones that are in use, by number.
     """
 
     format: int = FORMAT
@@ -66,6 +66,7 @@ class Manifest(Struct, frozen=True, kw_only=True, rename="camel"):
     """By topic and partition, where our topics ended shortly before."""
     data_bytes: int = 0
     data_sha256: str = ""
+    peppers: dict[int, str] = {}
 
 
 async def write_archive(

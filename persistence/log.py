@@ -11,6 +11,8 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from persistence.pepper_prints import PepperPrints
+
 PARTITIONS_DEFAULT: Final = 32
 PAGE_MAX: Final = 1_000
 """Most records, outbox entries, timers or messages that one call returns."""
@@ -257,6 +259,19 @@ class Log(Protocol):
 
     async def forget_data_keys(self, order: str, names: Sequence[str], tombstone: bytes) -> None:
         """Put a tombstone in the place of data keys, whether there are any or not. Durable when it returns."""
+        ...
+
+    async def bind_peppers(self, fingerprints: Mapping[int, str], current: int) -> None:
+        """Note the prints of peppers after the first one, by number, and that those up to ``current`` are in use.
+
+        Raises:
+            StorageUnsafeError: the ledger knows another pepper of a number, or uses one that is not among them; nothing
+                was noted.
+        """
+        ...
+
+    async def pepper_prints(self) -> PepperPrints:
+        """What the ledger knows of the peppers after its first one."""
         ...
 
     async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:

@@ -24,6 +24,7 @@ from persistence.log import (
     QueuedMessage,
     partition_of,
 )
+from persistence.pepper_prints import PepperPrints
 
 
 class MemoryLog:
@@ -50,6 +51,7 @@ class MemoryLog:
         self._data_keys: dict[str, dict[str, bytes]] = {}
         self._vault: str | None = None
         self._sealing_keys: dict[int, str] = {}
+        self._peppers = PepperPrints()
 
     async def append(self, batch: Batch) -> Conflict | None:
         """See :meth:`persistence.log.Log.append`."""
@@ -208,6 +210,14 @@ class MemoryLog:
         if self._vault not in {None, fingerprint}:
             raise StorageUnsafeError(f"the ledger was made with the pepper {self._vault}, not {fingerprint}")
         self._vault = fingerprint
+
+    async def bind_peppers(self, fingerprints: Mapping[int, str], current: int) -> None:
+        """See :meth:`persistence.log.Log.bind_peppers`."""
+        self._peppers = self._peppers.with_ours(fingerprints, current)
+
+    async def pepper_prints(self) -> PepperPrints:
+        """See :meth:`persistence.log.Log.pepper_prints`."""
+        return self._peppers
 
     async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:
         """See :meth:`persistence.log.Log.bind_sealing_keys`."""

@@ -4,6 +4,7 @@
 key                        type    holds
 ========================== ======= ==================================================================================
 ``gl:meta``                hash    ``schema``, ``partitions``, ``created_at`` (ms), ``vault`` (the pepper's print),
+                                   ``pepper:ID`` and ``pepper_used:ID`` (those of later ones, and of those in use),
                                    ``sealing_key:ID`` (the prints of sealing keys), ``closed`` while a restore is under
                                    way
 ``gl:P:w:ENTITY``          list    the entity's records (:mod:`persistence.codec`); its length is the entity's version

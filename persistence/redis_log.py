@@ -26,12 +26,13 @@ from persistence.log import (
     QueuedMessage,
     partition_of,
 )
+from persistence.pepper_prints import PepperPrints
 from persistence.redis_append import StoredMessage, compile_batch, conflict, encode_message
 from persistence.redis_client import Client, Word, connect
 from persistence.redis_errors import answered
 from persistence.redis_files import rewrite_files
 from persistence.redis_keys import Keys
-from persistence.redis_meta import bind_sealing_keys, bind_vault, found_or_join
+from persistence.redis_meta import bind_peppers, bind_sealing_keys, bind_vault, found_or_join, pepper_prints
 from persistence.redis_rehearsal import rehearse
 from persistence.redis_scripts import Scripts
 from persistence.settings import TIMEOUT_SECONDS, StorageSettings
@@ -112,6 +113,14 @@ class RedisLog:
             StorageUnsafeError: the ledger was made with another pepper: no CVC would ever be right.
         """
         await bind_vault(self._client, self._prefix, fingerprint)
+
+    async def bind_peppers(self, fingerprints: Mapping[int, str], current: int) -> None:
+        """See :meth:`persistence.log.Log.bind_peppers`."""
+        await bind_peppers(self._client, self._prefix, fingerprints, current)
+
+    async def pepper_prints(self) -> PepperPrints:
+        """See :meth:`persistence.log.Log.pepper_prints`."""
+        return await pepper_prints(self._client, self._prefix)
 
     async def bind_sealing_keys(self, fingerprints: Mapping[int, str]) -> None:
         """See :meth:`persistence.log.Log.bind_sealing_keys`."""

@@ -1,10 +1,11 @@
-"""What a ledger in Redis knows of itself: its schema, its number of partitions, its pepper, whether it is closed."""
+"""What a ledger in Redis knows of itself: its schema, its number of partitions, its peppers, whether it is closed."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from persistence.batches import require_same_keys
 from persistence.errors import StorageUnsafeError
+from persistence.pepper_prints import KNOWN, USED, PepperPrints
 from persistence.redis_client import Client
 from persistence.redis_errors import answered
 from persistence.redis_keys import meta_key
@@ -41,7 +42,7 @@ async def found_or_join(client: Client, prefix: str, partitions: int, now: int) 
 
 
 async def bind_vault(client: Client, prefix: str, fingerprint: str) -> None:
-    """Note the fingerprint of the pepper that the ledger's CVCs are kept with; the first one counts for ever.
+    """Note the fingerprint of the first pepper that the ledger's CVCs are kept with; the first one counts for ever.
 
     Raises:
         StorageUnsafeError: it was another one.
@@ -80,3 +81,32 @@ async def bind_sealing_keys(client: Client, prefix: str, fingerprints: Mapping[i
             pipeline.execute_command("HSETNX", key, field, fingerprints[key_id])
         await answered(pipeline.execute())
     await require_same()  # another one may have come in between
+
+
+async def bind_peppers(client: Client, prefix: str, ours: Mapping[int, str], current: int) -> None:
+    """Note the prints of a secrets file's later peppers, and that those up to ``current`` are in use.
+
+    The first print of each number counts for ever. What is refused is not noted, nor is anything else of it.
+
+    Raises:
+        StorageUnsafeError: the ledger knows another pepper of a number, or uses one that is not among them.
+    """
+    key = meta_key(prefix)
+
+    async def merged() -> PepperPrints:
+        return (await pepper_prints(client, prefix)).with_ours(ours, current)
+
+    after = await merged()
+    if not after.known:
+        return
+    async with client.pipeline(transaction=True) as pipeline:
+        for begin, prints in ((KNOWN, after.known), (USED, after.used)):
+            for number, held in prints.items():
+                pipeline.execute_command("HSETNX", key, f"{begin}{number}", held)
+        await answered(pipeline.execute())
+    await merged()  # another one may have come in between
+
+
+async def pepper_prints(client: Client, prefix: str) -> PepperPrints:
+    """What the ledger knows of the peppers after its first one."""
+    return PepperPrints.of(await answered(client.execute_command("HGETALL", meta_key(prefix))))

@@ -1,4 +1,4 @@
-"""The secrets file: the pepper and the sealing keys, for its owner alone. It is replaced whole, or not at all."""
+"""The secrets file: the peppers and the sealing keys, for its owner alone. It is replaced whole, or not at all."""
 
 import fcntl
 import hmac
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ledger.peppers import FIRST
 from persistence.errors import UNDECODABLE
 
 KEY_BYTES: Final = 32
@@ -31,6 +32,10 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
 
     ``next_key`` is one that does not seal yet, so that every machine can be given it first; ``sealing_since`` is when
     the sealing key became it (milliseconds; 0: with the file).
+
+    ``pepper`` is the first one, which the ledger is known by. ``later_peppers`` are those after it, numbered from 2 on.
+    New CVCs are kept with ``current_pepper``, since ``pepper_since`` (milliseconds; 0: with the file). One after it is
+    not used yet, so that every machine can be given it first.
     """
 
     pepper: bytes
@@ -38,6 +43,9 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
     sealing_key: int
     next_key: int | None = None
     sealing_since: int = 0
+    later_peppers: dict[int, bytes] = {}
+    current_pepper: int = FIRST
+    pepper_since: int = 0
 
     def __post_init__(self) -> None:
         if len(self.pepper) != KEY_BYTES or any(len(key) != KEY_BYTES for key in self.keys.values()):
@@ -46,6 +54,13 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
             raise ValueError(f"sealingKey names one of the keys, whose ids are 1 to {KEY_IDS_MAX}")
         if self.next_key is not None and (self.next_key not in self.keys or self.next_key == self.sealing_key):
             raise ValueError("nextKey names another one of the keys")
+        numbers = range(FIRST + 1, FIRST + 1 + len(self.later_peppers))
+        if sorted(self.later_peppers) != list(numbers) or numbers.stop - 1 > KEY_IDS_MAX:
+            raise ValueError(f"laterPeppers are numbered from {FIRST + 1} to {KEY_IDS_MAX}, and none is missing")
+        if any(len(pepper) != KEY_BYTES for pepper in self.later_peppers.values()):
+            raise ValueError(f"pepper and keys have {KEY_BYTES} bytes each")
+        if not FIRST <= self.current_pepper <= self.last_pepper <= self.current_pepper + 1:
+            raise ValueError("currentPepper names the last of the peppers, or the one before it")
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -54,6 +69,58 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
     def old_keys(self) -> frozenset[int]:
         """Ids of keys that only open what they sealed once."""
         return frozenset(self.keys) - {self.sealing_key, self.next_key}
+
+    @property
+    def peppers(self) -> dict[int, bytes]:
+        """All peppers by their numbers."""
+        return {FIRST: self.pepper, **self.later_peppers}
+
+    @property
+    def last_pepper(self) -> int:
+        """Number of the newest pepper, whether it is in use or not."""
+        return FIRST + len(self.later_peppers)
+
+    @property
+    def next_pepper(self) -> int | None:
+        """Number of the one that is not in use yet."""
+        return self.last_pepper if self.last_pepper > self.current_pepper else None
+
+    def pepper_prepared(self) -> "Secrets":
+        """With a fresh pepper that is not in use yet; as it is if there is one.
+
+        Raises:
+            SecretsError: it holds as many peppers as it can.
+        """
+        if self.next_pepper is not None:
+            return self
+        if self.last_pepper == KEY_IDS_MAX:
+            raise SecretsError(f"the secrets file holds {KEY_IDS_MAX} peppers, which is all that there can be")
+        fresh = {self.last_pepper + 1: secrets.token_bytes(KEY_BYTES)}
+        return replace(self, later_peppers=self.later_peppers | fresh)
+
+    def pepper_unprepared(self, pepper: int | None) -> "Secrets":
+        """Without the next pepper, if it is still this one: nothing is kept with it."""
+        if self.next_pepper is None or self.next_pepper != pepper:
+            return self
+        kept = {number: held for number, held in self.later_peppers.items() if number != pepper}
+        return replace(self, later_peppers=kept)
+
+    def pepper_switched(self, now: int) -> "Secrets":
+        """With the next pepper in use from ``now`` (milliseconds) on."""
+        if self.next_pepper is None:
+            return self
+        return replace(self, current_pepper=self.next_pepper, pepper_since=now)
+
+    def pepper_prints(self) -> dict[int, str]:
+        """By number, what tells one later pepper from another and nothing about it."""
+        return {number: pepper_print(pepper) for number, pepper in self.later_peppers.items()}
+
+    def keeps_peppers_of(self, before: "Secrets") -> bool:
+        """Whether all peppers that were in use are still there, each as it was."""
+        now = self.peppers
+        return all(
+            now.get(number) == held for number, held in before.peppers.items() if number <= before.current_pepper
+        )
 
     def prepared(self) -> "Secrets":
         """With a fresh key that does not seal yet; as it is if there is one.
@@ -93,6 +160,11 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
         return replace(self, keys={key_id: key for key_id, key in self.keys.items() if key_id not in gone})
 
 
+def pepper_print(pepper: bytes) -> str:
+    """Tells one pepper from another and nothing about it."""
+    return hmac.digest(pepper, b"gift-ledger: fingerprint of the pepper", "sha256").hex()[:16]
+
+
 def fresh_secrets() -> Secrets:
     """A new pepper and a first key, written nowhere."""
     return Secrets(pepper=secrets.token_bytes(KEY_BYTES), keys={1: secrets.token_bytes(KEY_BYTES)}, sealing_key=1)
@@ -122,8 +194,8 @@ def create(target: Path) -> Secrets:
 def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
     """Replace what the file holds by what ``how`` makes of it; gives what it holds then.
 
-    Whoever reads the file meanwhile sees one or the other. Changes wait for each other. The pepper stays, and so does
-    the file's owner, whoever runs this: the service has to read it.
+    Whoever reads the file meanwhile sees one or the other. Changes wait for each other. Peppers that were in use stay,
+    and so does the file's owner, whoever runs this: the service has to read it.
 
     Raises:
         SecretsError: the file cannot be read, or a new one cannot be given to its owner.
@@ -134,8 +206,8 @@ def change(target: Path, how: Callable[[Secrets], Secrets]) -> Secrets:
         fcntl.flock(folder, fcntl.LOCK_EX)
         before = read(target)
         after = how(before)
-        if after.pepper != before.pepper:
-            raise SecretsError("the pepper stays for life: a digest cannot be made anew without the digits")
+        if not after.keeps_peppers_of(before):
+            raise SecretsError("a pepper stays for life: a digest cannot be made anew without the digits")
         if after != before:
             with _draft(target, after, target.stat()) as draft:
                 draft.replace(target)

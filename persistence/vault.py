@@ -1,9 +1,10 @@
 """Secrets at rest: keyed digests of CVCs, and sealed keys, names, phones and messages.
 
 Four digits cannot be protected by slow hashing: there are only ten thousand of them. What protects them is a key (the
-*pepper*) that is kept outside the store: who steals Redis alone learns no CVC. It stays for life, because a digest
-cannot be made anew without the digits. The keys that seal can be replaced: each sealed value names its own. Recipients
-and messages are sealed with data keys, and these with the keys of the vault (:mod:`persistence.envelope`).
+*pepper*) that is kept outside the store: who steals Redis alone learns no CVC. A digest cannot be made anew without the
+digits, so a pepper stays for life; but new CVCs can be kept with a new one (:mod:`ledger.peppers`). The keys that seal
+can be replaced: each sealed value names its own. Recipients and messages are sealed with data keys, and these with the
+keys of the vault (:mod:`persistence.envelope`).
 """
 
 import hmac
@@ -19,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
+from ledger import peppers
 from persistence import secrets_file
 from persistence.secrets_file import Secrets, SecretsError
 
@@ -69,27 +71,40 @@ class Vault:
     """Holds the keys and works with them; nothing hands them out.
 
     Args:
-        pepper: 32 bytes, for life.
+        pepper: the first one, 32 bytes, for life.
         keys: sealing keys of 32 bytes by id (1 to 255).
         sealing_key: id of the one that seals; the others only unseal.
         path: of the file that they are from: what changes in it is taken over.
+        later_peppers: those after the first one, by their numbers from 2 on.
+        current_pepper: number of the one that new CVCs are kept with.
     """
 
     def __init__(
-        self, pepper: bytes, keys: Mapping[int, bytes], sealing_key: int, path: str | os.PathLike[str] | None = None
+        self,
+        pepper: bytes,
+        keys: Mapping[int, bytes],
+        sealing_key: int,
+        path: str | os.PathLike[str] | None = None,
+        later_peppers: Mapping[int, bytes] | None = None,
+        current_pepper: int = peppers.FIRST,
     ) -> None:
         try:
-            held = Secrets(pepper=pepper, keys=dict(keys), sealing_key=sealing_key)
+            held = Secrets(
+                pepper=pepper,
+                keys=dict(keys),
+                sealing_key=sealing_key,
+                later_peppers=dict(later_peppers or {}),
+                current_pepper=current_pepper,
+            )
         except ValueError as error:
             raise SecretsError(str(error)) from None
-        self._pepper = pepper
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._failure = ""
         self._looked = time.monotonic()
         self._take(held)
-        self.fingerprint = hmac.digest(pepper, b"gift-ledger: fingerprint of the pepper", "sha256").hex()[:16]
-        """Tells one pepper from another and nothing about it."""
+        self.fingerprint = secrets_file.pepper_print(pepper)
+        """Tells one first pepper from another and nothing about it."""
 
     def __repr__(self) -> str:
         return f"Vault(fingerprint={self.fingerprint!r})"
@@ -119,7 +134,7 @@ class Vault:
             SecretsError: it is missing, others can read it, or it is not a secrets file.
         """
         stored = secrets_file.read(path)
-        return cls(stored.pepper, stored.keys, stored.sealing_key, path)
+        return cls(stored.pepper, stored.keys, stored.sealing_key, path, stored.later_peppers, stored.current_pepper)
 
     @property
     def sealing_key(self) -> int:
@@ -127,13 +142,37 @@ class Vault:
         self._look()
         return self._sealing_key
 
+    @property
+    def pepper(self) -> int:
+        """Number of the pepper that new CVCs are kept with from now on."""
+        self._look()
+        return self._held.current_pepper
+
+    @property
+    def pepper_prints(self) -> dict[int, str]:
+        """By number, what tells one later pepper from another and nothing about it."""
+        return self._held.pepper_prints()
+
     def random(self, count: int) -> bytes:
         """So many bytes that nobody can guess."""
         return os.urandom(count)
 
     def cvc_digest(self, code: str, cvc: str) -> bytes:
-        """Keyed digest (32 bytes) of a CVC. The code is bound in: equal CVCs of two certificates look different."""
-        return hmac.digest(self._pepper, f"cvc\0{code}\0{cvc}".encode(), "sha256")
+        """Keyed digest of a new CVC under the current pepper, as it is stored (:mod:`ledger.peppers`).
+
+        The code is bound in: equal CVCs of two certificates look different.
+        """
+        self._look()
+        current = self._held.current_pepper
+        return peppers.stored(current, _digest(self._peppers[current], code, cvc))
+
+    def cvc_digests(self, code: str, cvc: str) -> bytes:
+        """Digests of a CVC that somebody typed under all peppers, as a request carries them."""
+        self._look()
+        if len(self._peppers) == 1:
+            return _digest(self._peppers[peppers.FIRST], code, cvc)
+        digests = {number: _digest(pepper, code, cvc) for number, pepper in self._peppers.items()}
+        return peppers.carried(self._held.current_pepper, digests)
 
     def seal(self, plain: bytes, context: str) -> bytes:
         """Encrypt and authenticate (AES-256-GCM). Only the same ``context`` opens it.
@@ -163,6 +202,8 @@ class Vault:
             raise SealBrokenError(f"not what was sealed as {context!r}") from None
 
     def _take(self, held: Secrets) -> None:
+        self._held = held
+        self._peppers = held.peppers
         self._ciphers = {key_id: AESGCM(key) for key_id, key in held.keys.items()}
         self._sealing_key = held.sealing_key
 
@@ -184,10 +225,14 @@ class Vault:
                 _logger.warning("the secrets are kept as they were read before: %s", error)
             return
         self._seen, self._failure = seen, ""
-        if held.pepper != self._pepper:
-            _logger.error("the secrets file has another pepper now; it is not taken over")
+        if not held.keeps_peppers_of(self._held):
+            _logger.error("the secrets file has another pepper now, or lacks one; it is not taken over")
             return
         self._take(held)
+
+
+def _digest(pepper: bytes, code: str, cvc: str) -> bytes:
+    return hmac.digest(pepper, f"cvc\0{code}\0{cvc}".encode(), "sha256")
 
 
 def _signature(path: str | os.PathLike[str]) -> tuple[int, int] | None:

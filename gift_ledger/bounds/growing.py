@@ -3,6 +3,7 @@
 from typing import Final
 
 _PARTITIONS: Final = "one for each partition of the ledger or of Kafka"
+_PEPPERS: Final = "255 peppers: their number is a byte"
 _ROUND: Final = "one round: `GIFT_LEDGER_BATCH_MAX` commands"
 
 GROWING: Final[dict[str, str]] = {
@@ -10,6 +11,8 @@ GROWING: Final[dict[str, str]] = {
     "actors.channel.ChannelServer._connections": "`actors.channel.CONNECTIONS_MAX`",
     "actors.errands.ErrandRunner._again": "`actors.errands.ENTITIES_MAX`: those that have a task",
     "actors.errands.ErrandRunner._tasks": "`actors.errands.ENTITIES_MAX`",
+    "actors.issuer.Issuer._met": _PEPPERS,
+    "actors.issuer.Issuer._reported": _PEPPERS,
     "actors.lane.Lane._bulk": "`GIFT_LEDGER_MAILBOX_MAX`, together with `_queue`",
     "actors.lane.Lane._queue": "`GIFT_LEDGER_MAILBOX_MAX`, together with `_bulk`",
     "actors.lane.Lane._sent": "one frame that the shard has not taken; of those before it, calls that wait for sales "

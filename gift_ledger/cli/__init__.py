@@ -17,6 +17,7 @@ from gift_ledger.cli import (
     doctor,
     inspection,
     keys,
+    peppers,
     personal,
     reconciling,
     recovery,
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 running.register(app)
 rotation.register(keys.app)
+peppers.register(keys.app)
 app.add_typer(keys.app, name="keys", epilog=EXIT_CODES)
 app.add_typer(codes.app, name="codes", epilog=EXIT_CODES)
 app.add_typer(dlq.app, name="dlq", epilog=EXIT_CODES)

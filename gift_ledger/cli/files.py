@@ -28,10 +28,10 @@ def file_checks(context: Context, settings: Settings, origins: Mapping[str, str]
     ]
 
 
-def fingerprint(settings: Settings) -> str | None:
-    """That of the pepper in the secrets file; ``None`` if there is no such file, or it cannot be used."""
+def held(settings: Settings) -> Vault | None:
+    """What the secrets file holds; ``None`` if there is no such file, or it cannot be used."""
     try:
-        return Vault.load(settings.secrets_file).fingerprint
+        return Vault.load(settings.secrets_file)
     except SecretsError:
         return None
 

@@ -30,9 +30,13 @@ class NoGatewayError(Exception):
 
 
 class FoundLedger(Struct, frozen=True, kw_only=True):
-    """What a ledger says of itself. ``vault`` is the fingerprint of its pepper, once it has one."""
+    """What a ledger says of itself. ``vault`` is the fingerprint of its first pepper, once it has one.
+
+    ``peppers`` are those of the later ones that are in use, by number.
+    """
 
     vault: str | None
+    peppers: dict[int, str] = {}
 
 
 async def connect(host: str, port: int, *, tls: bool = False) -> None:
@@ -72,6 +76,7 @@ async def find_ledger(settings: StorageSettings) -> FoundLedger | None:
         StorageError: it does not answer.
     """
     from persistence.checks import require_safe
+    from persistence.pepper_prints import PepperPrints
     from persistence.redis_client import connect as redis_client
     from persistence.redis_errors import answered
     from persistence.redis_keys import meta_key
@@ -79,11 +84,13 @@ async def find_ledger(settings: StorageSettings) -> FoundLedger | None:
     client = redis_client(settings.redis_url, connections_max=1, timeout_seconds=settings.timeout_seconds)
     try:
         await require_safe(client, settings.replicas, allow_unsafe=settings.allow_unsafe)
-        answer = await answered(client.execute_command("HMGET", meta_key(settings.prefix), "schema", "vault"))
+        meta = await answered(client.execute_command("HGETALL", meta_key(settings.prefix)))
     finally:
         await client.aclose()
-    schema, vault = answer
-    return None if schema is None else FoundLedger(vault=None if vault is None else vault.decode())
+    if b"schema" not in meta:
+        return None
+    vault = meta.get(b"vault")
+    return FoundLedger(vault=None if vault is None else vault.decode(), peppers=PepperPrints.of(meta).used)
 
 
 async def readiness(url: str, certificate: str = "") -> Readiness:

@@ -80,7 +80,7 @@ def rotate_data(
 async def _prepare(context: Context, *, as_json: bool) -> int:
     settings = context.settings("redis_url")
     path = settings.secrets_file
-    await _require_ours(context, settings, path)
+    await require_ours(context, settings, path)
     async with context.log(settings) as log:
         held = await _prepared(log, path)
     if as_json:
@@ -99,7 +99,7 @@ async def _prepare(context: Context, *, as_json: bool) -> int:
 async def _rotate(context: Context, *, as_json: bool) -> int:
     settings = context.settings("redis_url")
     path = settings.secrets_file
-    await _require_ours(context, settings, path)
+    await require_ours(context, settings, path)
     async with context.log(settings) as log, context.acting(settings, COMMAND) as acting:
         with counted("{task.fields[orders]:,} orders", orders=0) as bar:
 
@@ -162,7 +162,7 @@ async def _passes(rotate: Callable[[], Awaitable[Rotated]]) -> Rotated:
 async def _drop_old(context: Context, *, as_json: bool) -> int:
     settings = context.settings("redis_url")
     path = settings.secrets_file
-    await _require_ours(context, settings, path)
+    await require_ours(context, settings, path)
     held = secrets_file.read(path)
     if not held.old_keys:
         raise FindingError("There are no old keys in the secrets file: begin with `gift-ledger keys rotate-data`.")
@@ -190,7 +190,7 @@ async def _drop_old(context: Context, *, as_json: bool) -> int:
     return Exit.FOUND if needed.total else Exit.OK
 
 
-async def _require_ours(context: Context, settings: Settings, path: Path) -> None:
+async def require_ours(context: Context, settings: Settings, path: Path) -> None:
     """See that the secrets are those of the ledger.
 
     Raises:

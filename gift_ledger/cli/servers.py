@@ -10,12 +10,13 @@ from gateway.readiness import Readiness
 from gateway.services import Condition
 from gift_ledger.cli.check import Check, Level, fail, ok, warn
 from gift_ledger.cli.context import Context, now_ms
-from gift_ledger.cli.files import fingerprint
-from gift_ledger.cli.probes import NoGatewayError
+from gift_ledger.cli.files import held
+from gift_ledger.cli.probes import FoundLedger, NoGatewayError
 from gift_ledger.endpoints import Endpoints
 from gift_ledger.settings import Settings
 from persistence import rotation
 from persistence.errors import StorageError
+from persistence.pepper_prints import lacking
 from persistence.secrets_file import SecretsError
 from persistence.vault import Vault
 
@@ -49,14 +50,28 @@ async def redis(context: Context, settings: Settings) -> list[Check]:
         )
         return [fail("redis", str(error), advice)]
     checks = [ok("redis", f"durable and writable; {partitions} partitions, {waiting} events wait for Kafka")]
-    ours = fingerprint(settings)
-    if found.vault is not None and ours is not None and found.vault != ours:
-        seen = f"the ledger was made with the pepper {found.vault}, and the file has {ours}"
-        checks.append(fail("secrets", seen, "With it no CVC is ever right: put the ledger's own secrets file back."))
+    checks += _peppers(found, held(settings))
     if failures:
         advice = "See which with `gift-ledger inspect CODE`; support sends a new CVC with POST /certificates/CODE/cvc."
         checks.append(warn("sms", f"{failures} messages were given up", advice))
     return checks
+
+
+def _peppers(found: FoundLedger, ours: Vault | None) -> list[Check]:
+    """What is wrong with the peppers of the secrets file, if there is one."""
+    if ours is None or found.vault is None:
+        return []
+    if found.vault != ours.fingerprint:
+        seen = f"the ledger was made with the pepper {found.vault}, and the file has {ours.fingerprint}"
+        return [fail("secrets", seen, "With it no CVC is ever right: put the ledger's own secrets file back.")]
+    if numbers := lacking(found.peppers, ours.pepper_prints):
+        seen = f"CVCs are kept with peppers that the file lacks: {', '.join(map(str, numbers))}"
+        advice = "CVCs cannot be checked here: take the file of the machine where `keys rotate-pepper` ran last."
+        return [fail("secrets", seen, advice)]
+    if ours.pepper < max(found.peppers, default=ours.pepper):
+        seen = f"new CVCs are kept with the pepper {ours.pepper} here, and elsewhere with {max(found.peppers)}"
+        return [warn("secrets", seen, "Take the file of the machine where `gift-ledger keys rotate-pepper` ran last.")]
+    return []
 
 
 async def data_keys(context: Context, settings: Settings) -> list[Check]:

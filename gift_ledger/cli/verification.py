@@ -115,8 +115,9 @@ async def _with_acts(context: Context, storage: StorageSettings, report: "Verifi
 
 
 async def _with_data_keys(context: Context, log: Log, report: "VerificationReport") -> "VerificationReport":
-    """The report, with data keys that the secrets file does not open; where there is none, nobody can tell."""
+    """The report, with data keys and CVCs that the secrets file has no key to; where there is none, nobody can tell."""
     from persistence import rotation  # noqa: PLC0415 - as the doors' imports
+    from persistence.pepper_prints import lacking  # noqa: PLC0415
     from persistence.secrets_file import SecretsError  # noqa: PLC0415
     from persistence.vault import Vault  # noqa: PLC0415
     from persistence.verification import Finding  # noqa: PLC0415
@@ -129,10 +130,14 @@ async def _with_data_keys(context: Context, log: Log, report: "VerificationRepor
     except (SecretsError, OSError) as error:  # a folder that is not open to us hides whether there is one
         screen(stderr=True).print(plain(f"Whether the data keys can be opened was not tried: {error}"), soft_wrap=True)
         return report
+    findings = list(report.findings)
     found = await rotation.tried(log, vault)
-    if not found.unopened:
-        return report
-    return replace(report, findings=(*report.findings, Finding("data keys", None, f"{found} (with {path})")))
+    if found.unopened:
+        findings.append(Finding("data keys", None, f"{found} (with {path})"))
+    if numbers := lacking((await log.pepper_prints()).used, vault.pepper_prints):
+        problem = f"CVCs are kept with peppers that {path} lacks: {', '.join(map(str, numbers))}"
+        findings.append(Finding("peppers", None, problem))
+    return replace(report, findings=tuple(findings))
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from gift_ledger.settings import Settings
 from persistence.archive import Manifest, write_archive
 from persistence.checks import require_safe
 from persistence.errors import StorageUnsafeError
+from persistence.pepper_prints import PepperPrints
 from persistence.redis_client import Client, connect
 from persistence.redis_errors import answered
 from persistence.redis_keys import meta_key
@@ -49,9 +50,8 @@ async def _manifest(client: Client, settings: Settings) -> Manifest:
     """What is known before the data come. Offsets are read first: what they count is then in the data for certain."""
     inbox, published = await _offsets(settings)
     prefix = settings.storage().prefix
-    partitions, vault, closed = await answered(
-        client.execute_command("HMGET", meta_key(prefix), "partitions", "vault", CLOSED)
-    )
+    meta = await answered(client.execute_command("HGETALL", meta_key(prefix)))
+    partitions, vault, closed = (meta.get(name.encode()) for name in ("partitions", "vault", CLOSED))
     if closed is not None:
         raise StorageUnsafeError(f"the ledger is closed: {closed.decode()}")
     if partitions is None:
@@ -66,6 +66,7 @@ async def _manifest(client: Client, settings: Settings) -> Manifest:
         database=int(_field(named, "db")),
         partitions=int(partitions),
         vault=None if vault is None else vault.decode(),
+        peppers=PepperPrints.of(meta).used,
         inbox=inbox,
         published=published,
     )

@@ -27,6 +27,7 @@ from persistence.copying import claim, copy_keys, open_copy, require_ours
 from persistence.errors import DamagedLogError, StorageUnsafeError
 from persistence.fence import shut
 from persistence.forgetting import Forgotten, Journal, forget
+from persistence.pepper_prints import require_used
 from persistence.redis_client import Client, connect
 from persistence.redis_log import RedisLog
 from persistence.rotation import tried
@@ -195,12 +196,14 @@ def _secrets(settings: Settings, manifest: Manifest) -> bool:
         )
     if not settings.secrets_file.exists():
         return False
-    fingerprint = Vault.load(settings.secrets_file).fingerprint
+    vault = Vault.load(settings.secrets_file)
+    fingerprint = vault.fingerprint
     if manifest.vault not in {None, fingerprint}:
         raise StorageUnsafeError(
             f"the backup was made with the pepper {manifest.vault}, and {settings.secrets_file} has {fingerprint}: put "
             "the secrets file back that belongs to it, or no CVC would ever be right."
         )
+    require_used(manifest.peppers, vault.pepper_prints)
     return True
 
 

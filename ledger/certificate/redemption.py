@@ -10,10 +10,9 @@ Capture: ``AuthorizationNotFound``, ``Forbidden``, ``AuthorizationAlreadyCapture
 ``AuthorizationExpired``, ``CaptureExceedsAuthorization``.
 """
 
-from hmac import compare_digest
-
 from msgspec.structs import replace
 
+from ledger import peppers
 from ledger import records as r
 from ledger.attempts import NO_ATTEMPTS, Attempts, after_wrong, seconds_locked
 from ledger.certificate.state import Certificate, Closed, advance
@@ -76,7 +75,7 @@ def check_cvc(
     if cvc is not None and (wait := seconds_locked(attempts, now)):
         detail = f"Too many wrong CVCs; try again in {wait} s."
         return refuse(state, Refusal.RATE_LIMITED, detail, retryAfter=wait)
-    right = cvc is not None and compare_digest(cvc, state.cvc or b"")
+    right = cvc is not None and peppers.fits(cvc, state.cvc)
     if origin.cvc_required:
         if right and state.status in _OPEN:
             return _passed(state, attempts)
