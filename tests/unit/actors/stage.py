@@ -104,12 +104,13 @@ class Stage:
         log: Log | None = None,
         policy: Policy | None = None,
         imported: CodeStore | None = None,
+        vault: Vault = VAULT,
     ) -> Shard:
         """Return a shard that runs; the first one is where `ledger` finds every entity."""
         shard = Shard(
             f"certificates:{len(self.shards):02}",
             log or self.log,
-            Issuer(VAULT),
+            Issuer(vault),
             self.ledger,
             self.clock,
             policy or Policy(),

@@ -143,8 +143,10 @@ class House:
         policy: Policy | None = None,
         imported: CodeStore | None = None,
         windows: Windows | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.clock = Clock()
+        self.vault = vault or VAULT
         self.log = log or MemoryLog(clock=self.clock)
         self.ledger = OneShard()
         self.probe = Probe()
@@ -155,7 +157,7 @@ class House:
         self.services = Services(
             ledger=self.ledger,
             log=self.log,
-            vault=VAULT,
+            vault=self.vault,
             keys=self.keys,
             windows=self.windows,
             clock=self.clock,
@@ -249,7 +251,7 @@ class House:
     async def place(self, *lines: str, order: str = ORDER, version: int = 1, cancelled: bool = False) -> None:
         """Have the order's event come: each line plans 1 500.00."""
         recipient = msgspec.json.encode(Recipient(phone="+79990000001", locale="en"))
-        sealed = VAULT.seal(recipient, RECIPIENT)
+        sealed = self.vault.seal(recipient, RECIPIENT)
         planned = tuple(PlannedLine(line, 150_000, sealed) for line in lines)
         await self.ledger.ask(f"o:{order}", Place(version, cancelled, "OnlineStore", RUB, planned), SYSTEM)
 
@@ -271,7 +273,7 @@ class House:
         """Return the CVC that the last SMS about the code holds."""
         messages = [message for message in await self.log.messages_due(self.clock.now) if message.entity == f"c:{code}"]
         newest = max(messages, key=lambda message: int(message.message_id.split("_")[1]))
-        text = msgspec.json.decode(VAULT.unseal(newest.sealed, SMS), type=Sms).text
+        text = msgspec.json.decode(self.vault.unseal(newest.sealed, SMS), type=Sms).text
         return text.partition("CVC: ")[2][:4]
 
 
@@ -317,16 +319,23 @@ async def furnished(
     policy: Policy | None = None,
     imported: CodeStore | None = None,
     windows: Windows | None = None,
+    vault: Vault | None = None,
 ) -> AsyncIterator[House]:
     """Run a house's shard; whoever serves its application runs the lifespan."""
     house = House(
-        settings or GatewaySettings(), fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows
+        settings or GatewaySettings(),
+        fast_lane=fast_lane,
+        log=log,
+        policy=policy,
+        imported=imported,
+        windows=windows,
+        vault=vault,
     )
     async with AsyncExitStack() as stack:
         shard = Shard(
             "certificates:00",
             house.log,
-            Issuer(VAULT),
+            Issuer(house.vault),
             house.ledger,
             house.clock,
             house.policy,
