@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ledger.policy import Policy
     from persistence.codes import CodeStore
     from persistence.log import Log
+    from persistence.vault import Vault
     from persistence.windows import Windows
 
 PATIENCE_SECONDS = 60.0
@@ -113,11 +114,12 @@ async def served(
     imported: CodeStore | None = None,
     windows: Windows | None = None,
     log: Log | None = None,
+    vault: Vault | None = None,
     **bounds: Any,  # noqa: ANN401 - those of the settings
 ) -> AsyncIterator[Served]:
     """Serve a house on a free port, with these bounds."""
     settings = GatewaySettings(port=0, **(PATIENT | bounds))
-    async with furnished(settings, log=log, policy=policy, imported=imported, windows=windows) as house:
+    async with furnished(settings, log=log, policy=policy, imported=imported, windows=windows, vault=vault) as house:
         stop = asyncio.Event()
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -113,7 +113,7 @@ async def test_a_shard_that_meets_a_pepper_wants_it_of_all_from_then_on(stage: S
     assert body(await ask(shard, f"c:{OTHER}", tried(PREPARED, code=OTHER), SITE))["available"] == 150_000
 
 
-# --- repeated requests -------------------------------------------------------------------------------------------------
+# --- repeated requests ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from gateway.readiness import Readiness
 from gateway.services import Component, Condition
 from gift_ledger.cli import doctor
 from gift_ledger.cli.probes import FoundLedger, NoGatewayError
-from persistence import envelope, rotation
+from persistence import envelope, rotation, secrets_file
 from persistence.errors import StorageRefusedError, StorageUnavailableError, StorageUnsafeError
 from persistence.log import Batch, DataKey
 from persistence.vault import RECIPIENT, Vault
@@ -58,6 +58,28 @@ def test_secrets_of_this_ledger_are_in_order(world: World, servers: Servers) -> 
     servers.ledger = FoundLedger(vault=Vault.load(world.folder / "data/secrets.json").fingerprint)
 
     assert examine(world, 0)["secrets"]["level"] == "ok"
+
+
+def test_peppers_of_this_ledger_that_the_file_lacks_are_a_failure(world: World, servers: Servers) -> None:
+    servers.ledger = FoundLedger(vault=Vault.load(world.folder / "data/secrets.json").fingerprint, peppers={2: "print"})
+
+    found = examine(world, 1)
+
+    assert found["secrets"]["seen"] == "CVCs are kept with peppers that the file lacks: 2"
+
+
+def test_a_file_that_others_have_gone_on_from_is_a_warning(world: World, servers: Servers) -> None:
+    path = world.folder / "data/secrets.json"
+    prepared = secrets_file.change(path, secrets_file.Secrets.pepper_prepared)
+    servers.ledger = FoundLedger(vault=Vault.load(path).fingerprint, peppers=prepared.pepper_prints())
+
+    found = examine(world, 0)
+    secrets_file.change(path, lambda held: held.pepper_switched(1))
+    later = examine(world, 0)
+
+    assert found["secrets"]["level"] == "warn"
+    assert "new CVCs are kept with the pepper 1 here, and elsewhere with 2" in found["secrets"]["seen"]
+    assert later["secrets"]["level"] == "ok"
 
 
 def test_secrets_that_cannot_be_read_are_said_once(world: World, servers: Servers) -> None:

@@ -243,6 +243,21 @@ def test_data_keys_that_the_secrets_file_does_not_open_are_a_finding(filled: Wor
     assert filled.run("verify", CODE).exit_code == 0, "only of a whole proof"
 
 
+def test_peppers_that_the_secrets_file_lacks_are_a_finding(filled: World) -> None:
+    filled.environ["GIFT_LEDGER_DATA_DIR"] = str(filled.folder / "data")
+    filled.use(verify=Verifier(proof()))
+    Vault.create(filled.folder / "data/secrets.json")
+    asyncio.run(filled.log.bind_peppers({2: "used", 3: "prepared"}, 2))
+
+    ran = filled.run("verify", "--json")
+
+    assert ran.exit_code == 1
+    (finding,) = json.loads(ran.stdout)["findings"]
+    assert finding["entity"] == "peppers"
+    assert finding["problem"].startswith("CVCs are kept with peppers that ")
+    assert finding["problem"].endswith("lacks: 2")
+
+
 def test_without_a_secrets_file_nobody_can_tell(filled: World, sealed: Path) -> None:
     absent = filled.run("verify")
     sealed.parent.mkdir()

@@ -84,7 +84,7 @@ def test_as_much_is_compared_whether_there_is_a_certificate_or_not(
     assert compared == [(1 + DIGEST_BYTES, 1 + DIGEST_BYTES)] * 2
 
 
-# --- certificates ------------------------------------------------------------------------------------------------------
+# --- certificates -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("stored", "right"), [(ONE, True), (peppers.stored(2, TWO), True), (OTHER, False)])

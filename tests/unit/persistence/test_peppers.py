@@ -41,7 +41,7 @@ def digest(pepper: bytes, cvc: str) -> bytes:
     return hmac.digest(pepper, f"cvc\0{CODE}\0{cvc}".encode(), "sha256")
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_pepper_is_prepared_first_and_used_later(path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_print_tells_peppers_apart_and_nothing_of_them(path: Path) -> None:
     assert Vault.load(path).fingerprint == secrets_file.pepper_print(used.pepper)
 
 
-# --- a vault -----------------------------------------------------------------------------------------------------------
+# --- a vault ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_vault_with_one_pepper_works_as_it_always_did(path: Path) -> None:
