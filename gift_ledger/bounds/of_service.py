@@ -115,6 +115,7 @@ RECOVERY: Final = (
     Bound("persistence.rotation.DROP_AFTER_MS", "old keys may be dropped, if nothing needs them"),
     Bound("persistence.redis_files.POLL_SECONDS", "a pause"),
     Bound("gift_ledger.cli.rotation.PASSES_MAX", "`keys rotate-data --drop-old` says what is left", unit="passes"),
+    Bound("gift_ledger.cli.peppers.AGAIN_AFTER_MS", "`keys rotate-pepper` makes a further pepper"),
     Bound("gift_ledger.cli.personal.REWRITE_SECONDS_MAX", "`forget` says that the file is not rewritten yet"),
     Bound("gift_ledger.cli.auditing.ROWS_AT_ONCE", "a table is printed, and the next one begins", unit="rows"),
     Bound("gift_ledger.cli.reconciling.SHOWN_MAX", "`--json` has the others", unit="rows"),

@@ -83,6 +83,7 @@ async def fill(log: RedisLog) -> None:
     """Something of all that a ledger keeps, and a history of more than one page."""
     writer = Writer(log)
     await log.bind_vault("abc")
+    await log.bind_peppers({2: "used", 3: "prepared"}, 2)
     await writer.sell("SO-1", LONG, "GC-00000001", snapshot=True)
     await acknowledge_all(log)
     for _ in range(3):
@@ -207,6 +208,7 @@ async def test_a_backup_is_proved_without_touching_anything(file: Path) -> None:
     assert report.findings == ()
     assert report.certificates == 32
     assert (copy.manifest.partitions, copy.manifest.vault, copy.manifest.inbox) == (PARTITIONS, "abc", None)
+    assert copy.manifest.peppers == {2: "used"}
 
 
 async def test_nothing_is_overwritten_by_a_backup(file: Path, redis_server: RealServer, tmp_path: Path) -> None:

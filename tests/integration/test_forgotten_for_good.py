@@ -11,7 +11,7 @@ from gift_ledger.recovery.restore import Restored, restore
 from gift_ledger.settings import Settings
 from ledger import records as r
 from ledger.commands import PlannedLine
-from persistence import envelope, forgetting, redis_files
+from persistence import envelope, forgetting, redis_files, secrets_file
 from persistence.errors import StorageUnsafeError
 from persistence.forgetting import Forgotten, Journal
 from persistence.log import Batch, DataKey
@@ -262,4 +262,30 @@ async def test_a_secrets_file_that_does_not_open_a_backup_stops_a_restore_before
 
     assert written == 0
     assert restored.secrets
+    await log.close()
+
+
+@ONE_TARGET
+async def test_a_secrets_file_without_a_pepper_of_a_backup_stops_a_restore_before_it_begins(
+    source: RedisLog, redis_server: RealServer, own_redis: RealServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "right"
+    path = settings_of(own_redis, folder).secrets_file
+    vault = Vault.create(path)
+    before = path.read_bytes()
+    held = secrets_file.change(path, lambda one: one.pepper_prepared().pepper_switched(1))
+    await source.bind_vault(vault.fingerprint)
+    await source.bind_peppers(held.pepper_prints(), held.current_pepper)
+    await backup(settings_of(redis_server, tmp_path), tmp_path / "b", lambda _: None)
+    right = path.read_bytes()
+
+    path.write_bytes(before)
+    with pytest.raises(StorageUnsafeError, match=r"kept with the pepper 2 .* which the secrets file lacks"):
+        await put_back(own_redis, folder, tmp_path / "b")
+    written = own_redis.ask("DBSIZE")
+    path.write_bytes(right)
+    _, log = await put_back(own_redis, folder, tmp_path / "b")
+
+    assert written == 0
+    assert (await log.pepper_prints()).used == held.pepper_prints()
     await log.close()

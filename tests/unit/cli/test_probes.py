@@ -60,9 +60,10 @@ async def test_a_ledger_that_is_there_is_found_with_its_pepper_and_opened(storag
     assert await find_ledger(storage) == FoundLedger(vault=None)
 
     await made.bind_vault("0123456789abcdef")
+    await made.bind_peppers({2: "used", 3: "prepared"}, 2)
     await made.close()
 
-    assert await find_ledger(storage) == FoundLedger(vault="0123456789abcdef")
+    assert await find_ledger(storage) == FoundLedger(vault="0123456789abcdef", peppers={2: "used"})
     log = await open_log(StorageSettings(redis_url=storage.redis_url))
     assert log.partitions == 8
     await log.close()
