@@ -74,7 +74,8 @@ def test_no_output_holds_a_secret_or_names_anybody(run: Exposure) -> None:
 def test_the_search_would_have_found_them(run: Exposure) -> None:
     found = hits(run.search, run.kept)
 
-    assert {one.partition(" as ")[0] for one in found["secrets.json"]} == {"pepper", "sealing key 1", "sealing key 2"}
+    stored = {one.partition(" as ")[0] for one in found["secrets.json"]}
+    assert stored == {"pepper", "pepper 2", "sealing key 1", "sealing key 2"}
     assert len(found["keys.json"]) >= len(run.stack.keys)
     assert "channel token as raw" in found["channel.token"]
     assert "Redis password as raw" in found["endpoints.json"]
@@ -123,6 +124,10 @@ def test_keys_are_rotated_under_a_running_service(run: Exposure) -> None:
     assert run.told["rotated"]["rotated"]["resealed"] >= SOLD
     assert run.told["rotated"]["rotated"]["unreadable"] == 0
     assert [kept[0] for kept in run.told["late"]] == [2], "sealed by an inbox that was started with the old file"
+    assert run.told["pepper"] == {"pepper": 2}
+    counted = run.told["census"]["census"]
+    assert counted["certificates"].keys() == {"1", "2"}, "the late one was made by a shard that began with the old file"
+    assert (counted["certificates"]["2"], counted["unread"]) == (1, 0)
     assert run.told["early to drop"] == ""
     verified = json.loads(run.outputs["gift-ledger verify --json"])
     assert verified["findings"] == []

@@ -117,6 +117,7 @@ class Exposure:
         }
         found |= {f"token {name}": token.encode() for name, token in self.tokens.items()}
         found |= {f"signature {name}": token.rpartition(".")[2].encode() for name, token in self.tokens.items()}
+        found |= {f"pepper {number}": pepper for number, pepper in held.later_peppers.items()}
         found |= {f"sealing key {key_id}": key for key_id, key in held.keys.items()}
         found |= {f"API key of {role}": key.encode() for role, key in self.stack.keys.items()}
         found |= {f"data key {number}": key for number, key in enumerate(self.data_keys)}
@@ -252,12 +253,14 @@ class Exposure:
         await eventually(listed, lambda count: count == len(values))
 
     async def _rotate(self, market: Market) -> None:
-        """A new key for all that is sealed, while the service runs; then another sale."""
+        """A new key for all that is sealed, and a new pepper, while the service runs; then another sale."""
         self.told["rotated"] = json.loads(await self.command("keys", "rotate-data", "--json"))
+        self.told["pepper"] = json.loads(await self.command("keys", "rotate-pepper", "--json"))
         late = {new_code(): Person("en")}
         await self._sell(market, late)
         self.people |= late
         self.told["late"] = self._kept(self.orders[next(iter(late))])
+        self.told["census"] = json.loads(await self.command("keys", "rotate-pepper", "--count", "--json"))
         self.told["early to drop"] = await self.command("keys", "rotate-data", "--drop-old")
 
     async def _forget(self) -> None:

@@ -2,8 +2,8 @@
 
 A wrong CVC of a certificate that exists, in the log alone for its first try and in memory for the others, against a
 code that does not. A sound gateway fails a comparison once in a hundred times at most: it is told by two tests, which
-share the hundredth. So it has a second one with fresh data, and fails both once in ten thousand: with the two cases
-here, two runs of this file in ten thousand.
+share the hundredth. So it has a second one with fresh data, and fails both once in ten thousand: with the three cases
+here, three runs of this file in ten thousand.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from gateway.guesses import kept_max
 from gateway.settings import GatewaySettings
 from persistence.redis_client import connect
 from persistence.redis_log import RedisLog
+from persistence.secrets_file import fresh_secrets
+from persistence.vault import Vault
 from persistence.windows import RedisWindows
 from tests.integration.http_client import PATIENCE_SECONDS, Served, post, served
 from tests.real.ranks import alike
@@ -45,6 +47,11 @@ AT_ONCE = 42
 PLANTED_SECONDS = 0.002
 OPEN = GatewaySettings(guess_address_wrong_max=10_000, guess_client_wrong_max=10_000)
 ALIKE = 0.01
+ONE_PEPPER = Vault.generate()
+_secrets = fresh_secrets().pepper_prepared().pepper_switched(1)
+TWO_PEPPERS = Vault(
+    _secrets.pepper, _secrets.keys, 1, later_peppers=_secrets.later_peppers, current_pepper=_secrets.current_pepper
+)
 
 
 class Seconds(NamedTuple):
@@ -61,10 +68,11 @@ class Seconds(NamedTuple):
 class Measurement:
     """Certificates in a Redis, and a gateway whose refusals are timed."""
 
-    def __init__(self, redis_url: str, number: int, *, planted: float) -> None:
+    def __init__(self, redis_url: str, number: int, *, planted: float, vault: Vault) -> None:
         self._redis_url = redis_url
         self._number = number
         self._planted = planted
+        self._vault = vault
         self._known = [f"GC-KNOWN-{number}-{line:05}" for line in range(CODES)]
 
     async def run(self) -> Seconds:
@@ -75,7 +83,13 @@ class Measurement:
             log = await self._log(stack)
             # a shard of its own, which has nothing in memory
             here = await stack.enter_async_context(
-                served(windows=windows, log=log, guess_address_wrong_max=10_000, guess_client_wrong_max=10_000)
+                served(
+                    windows=windows,
+                    log=log,
+                    vault=self._vault,
+                    guess_address_wrong_max=10_000,
+                    guess_client_wrong_max=10_000,
+                )
             )
             self._plant(here)
             return await self._timed(here)
@@ -87,7 +101,7 @@ class Measurement:
 
     async def _issue(self) -> None:
         async with AsyncExitStack() as stack:
-            house = await stack.enter_async_context(opened(log=await self._log(stack)))
+            house = await stack.enter_async_context(opened(log=await self._log(stack), vault=self._vault))
             for first in range(0, CODES, LINES_MAX):
                 order = f"SO-{self._number}-{first}"
                 codes = self._known[first : first + LINES_MAX]
@@ -138,9 +152,9 @@ class Measurement:
                     assert answer.code == "CertificateRefused"
 
 
-def measured(redis_url: str, number: int, *, planted: float = 0.0) -> Seconds:
+def measured(redis_url: str, number: int, *, planted: float = 0.0, vault: Vault = ONE_PEPPER) -> Seconds:
     # uvloop, as in production: its timers are others than asyncio's
-    return uvloop.run(Measurement(redis_url, number, planted=planted).run())
+    return uvloop.run(Measurement(redis_url, number, planted=planted, vault=vault).run())
 
 
 @pytest.mark.parametrize("planted", [0.0, PLANTED_SECONDS], ids=["as it is", "with a slow certificate"])
@@ -148,6 +162,12 @@ def test_a_refusal_does_not_show_whether_the_code_exists(redis_url: str, planted
     first = measured(redis_url, 1, planted=planted).alike
 
     assert first > ALIKE or measured(redis_url, 2, planted=planted).alike > ALIKE
+
+
+def test_nor_does_it_with_two_peppers(redis_url: str) -> None:
+    first = measured(redis_url, 1, vault=TWO_PEPPERS).alike
+
+    assert first > ALIKE or measured(redis_url, 2, vault=TWO_PEPPERS).alike > ALIKE
 
 
 def test_a_difference_would_be_found(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,9 +302,12 @@ async def opened(
     policy: Policy | None = None,
     imported: CodeStore | None = None,
     windows: Windows | None = None,
+    vault: Vault | None = None,
 ) -> AsyncIterator[House]:
     """Run a house: its shard, and the lifespan of its application."""
-    shard = furnished(settings, fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows)
+    shard = furnished(
+        settings, fast_lane=fast_lane, log=log, policy=policy, imported=imported, windows=windows, vault=vault
+    )
     async with shard as house, lifespan(house.app):
         yield house
         house.ledger.trouble = None
