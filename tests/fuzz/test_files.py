@@ -32,10 +32,11 @@ one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 KEY = "A" * 43 + "="
 SECRETS = {"pepper": KEY, "keys": {"1": KEY, "255": KEY}, "sealingKey": 1}
+ROTATED = SECRETS | {"laterPeppers": {"2": KEY, "3": KEY}, "currentPepper": 2, "pepperSince": 1}
 
 
 @one_folder
-@given(broken_json(SECRETS))
+@given(broken_json(SECRETS) | broken_json(ROTATED))
 @example(b'{"\xff":1}')
 @example(b'{"pepper":"' + KEY.encode() + b'","keys":{"1":"' + KEY.encode() + b'"},"sealingKey":1}')
 def test_secrets_files(tmp_path: Path, text: bytes) -> None:
