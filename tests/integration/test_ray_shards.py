@@ -233,6 +233,23 @@ async def test_a_shard_with_another_pepper_does_not_serve(
     await other.end()
 
 
+async def test_a_shard_without_a_pepper_in_use_does_not_serve(
+    make_ray_ledger: Callable[..., RayLedger],
+) -> None:
+    ledger = make_ray_ledger(ActorSettings(shards=1))
+    await ledger.start()
+    await ledger.log.bind_peppers({2: "print"}, 2)
+    await ledger.log.close()
+    other = make_ray_ledger(ActorSettings(shards=1))
+    other.storage = ledger.storage
+
+    with pytest.raises(TimeoutError):
+        await cluster.start_shards(other.settings, Policy(), other.storage, 32, seconds_max=3.0)
+
+    assert (await other.answer("certificates:00")).state == "STARTING"
+    await other.end()
+
+
 async def test_a_shard_that_cannot_serve_is_started_anew_until_it_can(
     make_ray_ledger: Callable[..., RayLedger],
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from gateway import bridge_actors
 from gateway.bridge_actors import BridgeActor, BridgeBoot, OutboxRelayActor, SmsSenderActor, Worker
 from gateway.bridge_settings import BridgeSettings
 from ledger.policy import DEFAULT_POLICY
+from persistence import secrets_file
 from persistence.errors import StorageUnavailableError
 from persistence.memory import MemoryLog
 from persistence.settings import StorageSettings
@@ -143,6 +145,29 @@ async def test_with_the_secrets_of_another_ledger_it_carries_nothing_until_the_r
     assert (refused.state, refused.facts["ready"], worked) == ("STARTING", 0, False)
     assert "made with the pepper 0123456789abcdef" in str(refused.facts["lastError"])
     assert (alive.state, alive.facts) == ("ALIVE", {"ready": 1, "carried": 7})
+
+
+async def test_without_a_pepper_in_use_it_carries_nothing_until_it_has_the_file(
+    opened: Opened, boot: BridgeBoot
+) -> None:
+    newer = Path(f"{boot.storage.secrets_path}.newer")
+    shutil.copy2(boot.storage.secrets_path, newer)
+    held = secrets_file.change(newer, lambda one: one.pepper_prepared().pepper_switched(1))
+    await opened.log.bind_peppers(held.pepper_prints(), held.current_pepper)
+    QuietActor.quiet = Quiet()
+    actor = QuietActor(boot)
+
+    async with asyncio.timeout(60):
+        while not opened.log.closed:  # noqa: ASYNC110 - the log sets no event
+            await asyncio.sleep(0)
+    refused = await actor.report()
+    worked = QuietActor.quiet.running.is_set()
+    newer.replace(boot.storage.secrets_path)  # noqa: ASYNC240 - at once, as long as it is being read
+    await QuietActor.quiet.running.wait()
+    await actor.stop()
+
+    assert (refused.state, worked) == ("STARTING", False)
+    assert "kept with the pepper 2" in str(refused.facts["lastError"])
 
 
 async def test_a_worker_that_dies_takes_its_process_with_it(

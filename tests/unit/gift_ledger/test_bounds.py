@@ -33,8 +33,6 @@ LIMIT = re.compile(
 """What the name of a limit holds."""
 NO_LIMITS = {
     "actors.frames._LENGTH_BYTES": "the format",
-    "ledger.fingerprints.FINGERPRINT_BYTES": "the format",
-    "ledger.peppers.DIGEST_BYTES": "the format",
     "gateway.access.KEY_DIGEST_BYTES": "the format",
     "gateway.guesses.NAME_BYTES": "the format",
     "gateway.inputs.VERSION_MAX": "the largest number that a version can be",
