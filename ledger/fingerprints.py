@@ -22,10 +22,15 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 def fingerprint(entity: str, command: AnyCommand) -> bytes:
     """That of a request under an idempotency key."""
+    number = b""
     cvc = getattr(command, "cvc", None)
     if type(cvc) is bytes and len(cvc) != peppers.DIGEST_BYTES:
-        return _under(entity, command, peppers.single(cvc)[0])
-    return _digest(entity, command)
+        digest = peppers.single(cvc)[0]
+        command = replace(command, cvc=digest)
+        if (pepper := peppers.pepper_of(digest)) != peppers.FIRST:
+            number = bytes((pepper,))
+    asked = b"%s\0%s" % (entity.encode(), _encoder.encode(_said(command)))
+    return number + blake2b(asked, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def is_same(stored: bytes, entity: str, command: AnyCommand) -> bool | None:
@@ -36,21 +41,10 @@ def is_same(stored: bytes, entity: str, command: AnyCommand) -> bool | None:
     if not isinstance(command, Authorize | Inquire) or command.cvc is None:
         return False
     digests = peppers.single(command.cvc)
-    if any(_under(entity, command, digest) == stored for digest in digests):
+    if any(fingerprint(entity, replace(command, cvc=digest)) == stored for digest in digests):
         return True
     numbered = len(stored) == 1 + FINGERPRINT_BYTES
     return None if numbered and stored[0] not in map(peppers.pepper_of, digests) else False
-
-
-def _under(entity: str, command: AnyCommand, digest: bytes) -> bytes:
-    made = _digest(entity, replace(command, cvc=digest))
-    pepper = peppers.pepper_of(digest)
-    return made if pepper == peppers.FIRST else bytes((pepper,)) + made
-
-
-def _digest(entity: str, command: AnyCommand) -> bytes:
-    asked = b"%s\0%s" % (entity.encode(), _encoder.encode(_said(command)))
-    return blake2b(asked, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def _said(command: AnyCommand) -> tuple[Any, ...]:
