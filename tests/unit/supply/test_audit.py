@@ -45,8 +45,15 @@ def source(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[tuple[list[st
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield ["--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.server_port}/"], asked
-        server.shutdown()
+        try:
+            yield ["--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.server_port}/"], asked
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def test_nothing_is_known_if_the_source_was_asked_for_each_and_knows_nothing() -> None:
