@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What is in the lists, whose hashes are right, and nothing besides: no dependency of theirs, no tool to build one.
 INSTALL := $(PIP) install --quiet --require-hashes --no-deps --no-build-isolation
 INSTALL_OURSELVES := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
-CHECK := problems=$$($(PIP) check) || { echo "$$problems"; exit 1; }
+CHECK := problems=$$($(PIP) check) || { echo "$$problems"; echo "What is not listed in constraints/ is not installed: make constraints"; exit 1; }
+LISTS := $(patsubst %,constraints/%.txt,build runtime bench test)
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
 READY_TO_BENCH := .venv/.ready-to-bench
@@ -88,7 +89,9 @@ kafka: $(KAFKA) ## fetch Apache Kafka for the tests (needs Maven)
 secrets: $(READY) ## make the secrets that docker-compose.yml asks for, once
 	@$(BIN)/python -m deploy.make_secrets
 
-constraints: $(READY_TO_TEST) ## list anew what is installed, with hashes; ARGS="--upgrade-package NAME" takes a newer one
+# The project itself is left out: what it asks for may not be listed yet.
+constraints: .venv/pyvenv.cfg ## list anew what is installed, with hashes; ARGS="--upgrade-package NAME" takes a newer one
+	@$(INSTALL) $(LISTS:%=--requirement %)
 	@$(BIN)/python -m deploy.supply.constraints $(ARGS)
 
 sbom: $(READY_TO_TEST) ## write what is installed, with licences, to dist/ (CycloneDX)
