@@ -12,19 +12,18 @@ RUN useradd --uid 10001 --create-home --home-dir /home/ledger ledger && mkdir /v
 ENV HOME=/home/ledger USER=ledger RAY_USAGE_STATS_ENABLED=0
 
 WORKDIR /app
-COPY constraints.txt pyproject.toml README.md ./
-# What the service depends on changes less often than the service: a layer of its own, with bytecode.
-RUN pip install --no-cache-dir --constraint constraints.txt hatchling editables \
-    && python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" > /tmp/dependencies \
-    && pip install --no-cache-dir --compile --constraint constraints.txt --requirement /tmp/dependencies \
-    && rm /tmp/dependencies
+COPY constraints/build.txt constraints/runtime.txt constraints/
+# What the service depends on changes less often than the service: a layer of its own, with bytecode. Only what is listed, with its hash.
+RUN pip install --no-cache-dir --require-hashes --no-deps --no-build-isolation --requirement constraints/build.txt \
+    && pip install --no-cache-dir --compile --require-hashes --no-deps --no-build-isolation --requirement constraints/runtime.txt
+COPY pyproject.toml README.md ./
 COPY ledger ledger
 COPY persistence persistence
 COPY actors actors
 COPY gateway gateway
 COPY gift_ledger gift_ledger
 COPY examples examples
-RUN pip install --no-cache-dir --compile --no-build-isolation --no-deps . && rm -rf /app/*
+RUN pip install --no-cache-dir --compile --no-deps --no-build-isolation . && pip check && rm -rf /app/*
 COPY --chmod=755 deploy/ray-node /usr/local/bin/ray-node
 
 USER ledger

@@ -10,7 +10,12 @@ ARGS ?=
 PACKAGES := ledger persistence actors gateway gift_ledger examples
 
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What is in the lists, whose hashes are right, and nothing besides: no dependency of theirs, no tool to build one.
+INSTALL := $(PIP) install --quiet --require-hashes --no-deps --no-build-isolation
+INSTALL_OURSELVES := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+CHECK := problems=$$($(PIP) check) || { echo "$$problems"; echo "What is not listed in constraints/ is not installed: make constraints"; exit 1; }
+LISTS := $(patsubst %,constraints/%.txt,build runtime bench test)
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
 READY_TO_BENCH := .venv/.ready-to-bench
@@ -19,7 +24,8 @@ KAFKA := .cache/kafka/.ready
 # Ray imports thousands of modules: with bytecode it starts in three seconds, without in eight.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-test demo run test faults fuzz simulate mutants soak recovery lint format bench kafka secrets clean
+.PHONY: help setup setup-test demo run test faults fuzz simulate mutants soak recovery lint format bench kafka secrets \
+  constraints sbom licences audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -83,6 +89,20 @@ kafka: $(KAFKA) ## fetch Apache Kafka for the tests (needs Maven)
 secrets: $(READY) ## make the secrets that docker-compose.yml asks for, once
 	@$(BIN)/python -m deploy.make_secrets
 
+# The project itself is left out: what it asks for may not be listed yet.
+constraints: .venv/pyvenv.cfg ## list anew what is installed, with hashes; ARGS="--upgrade-package NAME" takes a newer one
+	@$(INSTALL) $(LISTS:%=--requirement %)
+	@$(BIN)/python -m deploy.supply.constraints $(ARGS)
+
+sbom: $(READY_TO_TEST) ## write what is installed, with licences, to dist/ (CycloneDX)
+	@$(BIN)/python -m deploy.supply.sbom
+
+licences: $(READY_TO_TEST) ## write docs/licences.md anew
+	@$(BIN)/python -m deploy.supply.licences > docs/licences.md
+
+audit: $(READY_TO_TEST) ## ask whether anything is known against what is installed (needs a source of advisories)
+	@$(BIN)/python -m deploy.supply.audit $(ARGS)
+
 clean: ## remove what make has made; the data of a stack stays
 	rm -rf .venv .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(PACKAGES) tests deploy benchmarks -name __pycache__ -prune -exec rm -rf {} +
@@ -98,22 +118,26 @@ clean: ## remove what make has made; the data of a stack stays
 	@echo "Making .venv …"
 	@$(PYTHON) -m venv --clear .venv
 
-$(READY): .venv/pyvenv.cfg pyproject.toml constraints.txt
+$(READY): .venv/pyvenv.cfg pyproject.toml constraints/build.txt constraints/runtime.txt
 	@echo "Installing what the service needs …"
-	@$(INSTALL) hatchling editables
-	@$(INSTALL) --no-build-isolation --editable .
+	@$(INSTALL) --requirement constraints/build.txt
+	@$(INSTALL) --requirement constraints/runtime.txt
+	@$(INSTALL_OURSELVES)
+	@$(CHECK)
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib $(PACKAGES)
 	@touch $@
 
-$(READY_TO_TEST): $(READY)
+$(READY_TO_TEST): $(READY) constraints/bench.txt constraints/test.txt
 	@echo "Installing what the tests need …"
-	@$(INSTALL) --no-build-isolation --editable '.[test]'
+	@$(INSTALL) --requirement constraints/bench.txt --requirement constraints/test.txt
+	@$(CHECK)
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib
 	@touch $@
 
-$(READY_TO_BENCH): $(READY)
+$(READY_TO_BENCH): $(READY) constraints/bench.txt
 	@echo "Installing what the benchmarks need …"
-	@$(INSTALL) --no-build-isolation --editable '.[bench]'
+	@$(INSTALL) --requirement constraints/bench.txt
+	@$(CHECK)
 	@touch $@
 
 $(KAFKA): tests/real/kafka_server/pom.xml

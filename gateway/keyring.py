@@ -19,6 +19,7 @@ from persistence.errors import StorageError
 from persistence.keys import ClientKey, KeyStore
 
 SCHEME: Final = b"bearer "
+USUAL_SCHEME: Final = b"Bearer "
 CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="gift-ledger"')
 RECENT_MAX: Final = 10_000
 """Headers whose clients are known without hashing the key again, until the keys are read again."""
@@ -145,7 +146,8 @@ class Keyring:
             oldest = next(iter(self._admitted))
             del self._admitted[oldest]
             self._recent.pop(oldest, None)
-        if len(self._recent) < RECENT_MAX:
+        # the usual spelling alone: with others one token would be many headers
+        if len(self._recent) < RECENT_MAX and authorization.startswith(USUAL_SCHEME):
             self._admitted[authorization] = admitted
             self._recent[authorization] = admitted.client
             loop = asyncio.get_running_loop()

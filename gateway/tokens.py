@@ -94,6 +94,8 @@ class Tokens:
             if self._keys.fresh:
                 raise TokenError(Reason.KEY)
             raise ProblemError(Fault.STORAGE_UNAVAILABLE, "Tokens cannot be checked just now; nothing happened.")
+        if self._clock() >= token.claims["exp"] * SECOND_MS + self._settings.leeway_seconds * SECOND_MS:
+            raise TokenError(Reason.CLAIMS)  # it has ended while its key was looked for
         self._check.verify(token, key)
         client = self._clients.client(token.claims, token_id(text))
         lives_s = min(

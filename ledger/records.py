@@ -252,7 +252,7 @@ class Record(Struct, frozen=True, array_like=True):
     held: int
     body: AnyBody
     key_id: str = ""
-    """Of the key or the token that the caller has shown; empty: nobody called, or the version that wrote it had none."""
+    """Of the key or the token that the caller has shown; empty: nobody called, or it is older than they are."""
     address: bytes = b""
     """Where the call came from, packed: 4 bytes (IPv4), 16 (IPv6), or none. Never a shopper's (decision 0022)."""
 

@@ -36,7 +36,8 @@ def require_same_keys(known: Mapping[int, str], ours: Mapping[int, str]) -> None
     if other:
         raise StorageUnsafeError(
             f"the ledger knows another sealing key {other[0]} ({known[other[0]]}) than the secrets file has "
-            f"({ours[other[0]]}): two machines have made one each. Take the file of the machine that changed keys last."
+            f"({ours[other[0]]}): two machines have made one each. Keep both files until `gift-ledger verify` has said "
+            "with each which one opens the data keys; docs/operations.md says how to go on with that one."
         )
 
 

@@ -62,7 +62,8 @@ async def bind_vault(client: Client, prefix: str, fingerprint: str) -> None:
 async def bind_sealing_keys(client: Client, prefix: str, fingerprints: Mapping[int, str]) -> None:
     """Note the fingerprints of sealing keys by their ids; the first one of each id counts for ever.
 
-    What is refused is not noted, nor is anything else of it: it would shut out the key that others make rightly.
+    What is refused is not noted, nor is anything else of it: it would shut out the key that others make rightly. Only
+    if two come at the same moment, the one that is refused may have noted others of its ids.
 
     Raises:
         StorageUnsafeError: the ledger knows another key by one of the ids.

@@ -8,7 +8,7 @@ needs his key until he is forgotten.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -104,8 +104,10 @@ async def rotate(log: Log, vault: Vault, on_progress: OnProgress) -> Rotated:
     )
 
 
-async def tried(log: Log, vault: Vault, orders_max: int | None = None) -> Tried:
-    """Try to open data keys, of all orders or of so many.
+async def tried(
+    log: Log, vault: Vault, orders_max: int | None = None, passed: Collection[KeyName] = frozenset()
+) -> Tried:
+    """Try to open data keys, of all orders or of so many, but for those that are passed over.
 
     Raises:
         StorageError: the log does not answer, or not to this user.
@@ -116,7 +118,7 @@ async def tried(log: Log, vault: Vault, orders_max: int | None = None) -> Tried:
     async for group in _groups(log):
         for order, kept in group.items():
             for name, value in kept.items():
-                if envelope.is_forgotten(value):
+                if envelope.is_forgotten(value) or (order, name) in passed:
                     continue
                 if envelope.opens(vault, (order, name), value):
                     opened += 1

@@ -137,9 +137,9 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
             raise SecretsError("the secrets file holds 255 keys: drop the old ones first")
         return replace(self, keys=self.keys | {fresh: secrets.token_bytes(KEY_BYTES)}, next_key=fresh)
 
-    def unprepared(self, key_id: int | None) -> "Secrets":
+    def unprepared(self, key_id: int, key: bytes) -> "Secrets":
         """Without the next key, if it is still this one: it has sealed nothing."""
-        if self.next_key is None or self.next_key != key_id:
+        if self.next_key is None or self.next_key != key_id or self.keys[key_id] != key:
             return self
         return replace(self, keys={held: key for held, key in self.keys.items() if held != key_id}, next_key=None)
 

@@ -141,8 +141,9 @@ async def _prepared(log: Log, path: Path) -> Secrets:
     try:
         await log.bind_sealing_keys(held.fingerprints())
     except StorageUnsafeError:
-        if before.next_key is None:
-            secrets_file.change(path, lambda now: now.unprepared(held.next_key))
+        if before.next_key is None and held.next_key is not None:
+            made, key = held.next_key, held.keys[held.next_key]
+            secrets_file.change(path, lambda now: now.unprepared(made, key))
         raise
     return held
 

@@ -19,6 +19,7 @@ from gift_ledger.embedded.valkey import EmbeddedValkey
 from gift_ledger.recovery.copy import TIMEOUT_SECONDS, Copy, opened
 from gift_ledger.recovery.lines import LostLine, keep_lines
 from gift_ledger.settings import Settings
+from ledger.identifiers import order_entity
 from ledger.money import rfc3339
 from persistence.acts import ActStore, RedisActStore
 from persistence.archive import Manifest
@@ -95,7 +96,7 @@ async def restore(settings: Settings, file: Path, program: Path | None, on_step:
         try:
             await require_safe(target, 0, allow_unsafe=settings.redis_allow_unsafe)
             if secrets:
-                await _require_opened(source, copy.manifest, settings.secrets_file)
+                await _require_opened(source, copy.manifest, settings.secrets_file, forgotten or ())
             return await _restore(source, target, copy, bridge, on_step, secrets=secrets, forgotten=forgotten)
         finally:
             await source.aclose()
@@ -207,9 +208,14 @@ def _secrets(settings: Settings, manifest: Manifest) -> bool:
     return True
 
 
-async def _require_opened(source: Client, manifest: Manifest, path: Path) -> None:
-    """See that the secrets file opens the data keys of the backup: its pepper may be right and its sealing keys not."""
-    found = await tried(RedisLog(source, partitions=manifest.partitions, prefix=manifest.prefix), Vault.load(path))
+async def _require_opened(source: Client, manifest: Manifest, path: Path, forgotten: Sequence[Forgotten]) -> None:
+    """See that the secrets file opens the data keys of the backup: its pepper may be right and its sealing keys not.
+
+    Those that will be forgotten again need not be opened.
+    """
+    log = RedisLog(source, partitions=manifest.partitions, prefix=manifest.prefix)
+    passed = {(order_entity(one.order_id), name) for one in forgotten for name in one.names}
+    found = await tried(log, Vault.load(path), passed=passed)
     if found.unopened:
         raise StorageUnsafeError(
             f"with {path} there are {found}: no SMS could be sent, and no line of these issued. Put the file back as "

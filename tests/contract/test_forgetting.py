@@ -265,6 +265,8 @@ async def test_data_keys_are_tried_and_those_that_do_not_open_are_told(shop: Sho
     found = await rotation.tried(log, OLD)
     assert (found.opened, found.unopened, found.keys) == (0, 69, (2,))
     assert str(found).startswith("data keys that cannot be opened: 69 of 69, sealed with 2, as o:SO-")
+    passed = {(f"o:SO-{number}", "1/1") for number in range(60)}
+    assert (await rotation.tried(log, OLD, passed=passed)).unopened == 10
 
 
 async def test_a_certificate_that_a_restore_has_shut_keeps_no_key_that_it_does_not_need(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Requests of each call that are made up at random, beside those that are made for each part of the document."""
 
 

@@ -192,7 +192,7 @@ def test_a_machine_with_an_older_file_makes_no_second_key_of_a_number(keeper: Ke
 
     assert prepared.exit_code == 2
     assert "the ledger knows another sealing key 2" in prepared.stderr
-    assert "Take the file of the machine that changed keys last." in prepared.stderr
+    assert "Keep both files until `gift-ledger verify` has said" in prepared.stderr
     assert (rotated["current"], rotated["unreadable"]) == (0, 1)
     assert other.read_bytes() == before
     assert keeper.sealed_with() == [2]

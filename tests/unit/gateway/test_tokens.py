@@ -11,8 +11,10 @@ import pytest
 from gateway import keyring as keyrings
 from gateway import token_check
 from gateway.faults import ProblemError
+from gateway.jwks import SigningKey
 from gateway.keyring import Keyring
 from gateway.settings import GatewaySettings
+from gateway.signing_keys import SigningKeys
 from gateway.tokens import ADMITTED_SECONDS_MAX, Tokens
 from ledger.commands import Origin
 from persistence.keys import MemoryKeyStore
@@ -242,6 +244,36 @@ async def test_a_token_ends_when_it_says_so(provider: Provider, place: Path) -> 
             await ring.client(short)
     assert caught.value.code == "Unauthenticated"
     assert rings.refused == {"claims": 1}
+
+
+async def test_a_token_that_ends_while_its_key_is_looked_for_is_not_taken(
+    provider: Provider, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings = Rings(provider, place, leeway_seconds=0)
+    find = SigningKeys.find
+
+    async def long(keys: SigningKeys, kid: str, algorithm: str) -> SigningKey | None:
+        rings.clock.advance(2.0)
+        return await find(keys, kid, algorithm)
+
+    async with rings.ring as ring:
+        short = bearer(provider.token(exp=rings.clock() // 1_000 + 1))
+        monkeypatch.setattr(SigningKeys, "find", long)
+        with pytest.raises(ProblemError) as caught:
+            await ring.client(short)
+    assert caught.value.code == "Unauthenticated"
+    assert rings.refused == {"claims": 1}
+
+
+async def test_a_token_is_remembered_in_its_usual_spelling_alone(provider: Provider, place: Path) -> None:
+    rings = Rings(provider, place)
+    async with rings.ring as ring:
+        usual = bearer(provider.token())
+        unusual = b"bEARER" + usual[6:]
+
+        assert (await ring.client(unusual)).name == (await ring.client(usual)).name
+        assert ring.find(usual) is not None
+        assert ring.find(unusual) is None
 
 
 async def test_a_token_that_lives_long_is_checked_again(provider: Provider, place: Path) -> None:

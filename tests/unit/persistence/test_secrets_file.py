@@ -128,10 +128,12 @@ def test_a_next_key_that_is_refused_is_taken_out_again(path: Path) -> None:
     held = secrets_file.read(path)
     prepared = held.prepared()
 
-    assert prepared.unprepared(2) == held
-    assert prepared.unprepared(3) == prepared
-    assert prepared.switched(NOW).unprepared(2) == prepared.switched(NOW)
-    assert held.unprepared(None) == held
+    key = prepared.keys[2]
+    assert prepared.unprepared(2, key) == held
+    assert prepared.unprepared(3, key) == prepared
+    assert prepared.unprepared(2, b"another") == prepared
+    assert prepared.switched(NOW).unprepared(2, key) == prepared.switched(NOW)
+    assert held.unprepared(2, key) == held
 
 
 def test_a_change_leaves_the_file_to_its_owner(path: Path) -> None:
