@@ -98,14 +98,14 @@ async def bind_peppers(client: Client, prefix: str, ours: Mapping[int, str], cur
         return (await pepper_prints(client, prefix)).with_ours(ours, current)
 
     after = await merged()
-    if not after.known:
-        return
-    async with client.pipeline(transaction=True) as pipeline:
-        for begin, prints in ((KNOWN, after.known), (USED, after.used)):
-            for number, held in prints.items():
-                pipeline.execute_command("HSETNX", key, f"{begin}{number}", held)
-        await answered(pipeline.execute())
-    await merged()  # another one may have come in between
+    # one after the other: none is in use that is not known
+    for begin, prints in ((KNOWN, after.known), (USED, after.used)):
+        if prints:
+            async with client.pipeline(transaction=True) as pipeline:
+                for number, held in prints.items():
+                    pipeline.execute_command("HSETNX", key, f"{begin}{number}", held)
+                await answered(pipeline.execute())
+            await merged()  # another one may have come in between
 
 
 async def pepper_prints(client: Client, prefix: str) -> PepperPrints:

@@ -98,11 +98,11 @@ class Secrets(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
         fresh = {self.last_pepper + 1: secrets.token_bytes(KEY_BYTES)}
         return replace(self, later_peppers=self.later_peppers | fresh)
 
-    def pepper_unprepared(self, pepper: int | None) -> "Secrets":
+    def pepper_unprepared(self, number: int, pepper: bytes) -> "Secrets":
         """Without the next pepper, if it is still this one: nothing is kept with it."""
-        if self.next_pepper is None or self.next_pepper != pepper:
+        if self.next_pepper is None or self.next_pepper != number or self.later_peppers[number] != pepper:
             return self
-        kept = {number: held for number, held in self.later_peppers.items() if number != pepper}
+        kept = {other: held for other, held in self.later_peppers.items() if other != number}
         return replace(self, later_peppers=kept)
 
     def pepper_switched(self, now: int) -> "Secrets":

@@ -25,7 +25,7 @@ from persistence import secrets_file
 from persistence.errors import StorageUnsafeError
 from persistence.log import Log
 from persistence.pepper_census import Census, census
-from persistence.secrets_file import Secrets
+from persistence.secrets_file import Secrets, SecretsError
 from persistence.vault import LOOK_SECONDS
 
 COMMAND: Final = "keys rotate-pepper"
@@ -104,7 +104,8 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
             await asyncio.sleep(SETTLE_SECONDS)
             # noted first: should we die in between, the next run goes on with the same pepper
             await _bind(log, held, held.last_pepper)
-            held = secrets_file.change(path, lambda before: before.pepper_switched(now))
+            prepared = held
+            held = secrets_file.change(path, lambda before: _switched(before, prepared, now))
         acting.came_to(pepper=held.current_pepper)
     if as_json:
         print_json(_view(held))
@@ -154,10 +155,22 @@ async def _prepared(log: Log, path: Path) -> Secrets:
     try:
         await _bind(log, held, held.current_pepper)
     except StorageUnsafeError:
-        if before.next_pepper is None:
-            secrets_file.change(path, lambda now: now.pepper_unprepared(held.next_pepper))
+        if before.next_pepper is None and held.next_pepper is not None:
+            made, pepper = held.next_pepper, held.later_peppers[held.next_pepper]
+            secrets_file.change(path, lambda now: now.pepper_unprepared(made, pepper))
         raise
     return held
+
+
+def _switched(before: Secrets, prepared: Secrets, now: int) -> Secrets:
+    """With the pepper in use that was prepared, and no other one.
+
+    Raises:
+        SecretsError: another file was put in the place of ours.
+    """
+    if before.peppers != prepared.peppers:
+        raise SecretsError("The secrets file has other peppers than a moment ago: somebody changes it. Run this again.")
+    return before.pepper_switched(now)
 
 
 async def _bind(log: Log, held: Secrets, used: int) -> None:

@@ -104,6 +104,23 @@ def test_one_that_dies_before_the_file_is_switched_goes_on_with_its_pepper(
     assert keeper.held.peppers == left.peppers
 
 
+def test_a_file_that_is_changed_meanwhile_is_not_switched(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keeper.held
+    bind = keeper.world.log.bind_peppers
+
+    async def changing(prints: Mapping[int, str], current: int) -> None:
+        await bind(prints, current)
+        if current == 2:
+            secrets_file.change(keeper.path, lambda _: before)
+
+    monkeypatch.setattr(keeper.world.log, "bind_peppers", changing)
+    ran = keeper.world.run("keys", "rotate-pepper")
+
+    assert ran.exit_code == 2
+    assert "has other peppers than a moment ago" in ran.stderr
+    assert keeper.held == before
+
+
 def test_one_that_dies_before_the_ledger_knows_goes_on_with_its_pepper(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,10 +63,11 @@ def test_a_pepper_is_prepared_first_and_used_later(path: Path) -> None:
 def test_one_that_is_not_used_can_be_taken_back_and_no_other(path: Path) -> None:
     prepared = secrets_file.change(path, Secrets.pepper_prepared)
 
-    assert prepared.pepper_unprepared(3) == prepared.pepper_unprepared(None) == prepared
-    assert prepared.pepper_unprepared(2) == replace(prepared, later_peppers={})
+    made = prepared.later_peppers[2]
+    assert prepared.pepper_unprepared(3, made) == prepared.pepper_unprepared(2, bytes(32)) == prepared
+    assert prepared.pepper_unprepared(2, made) == replace(prepared, later_peppers={})
     used = prepared.pepper_switched(NOW)
-    assert used.pepper_unprepared(2) == used
+    assert used.pepper_unprepared(2, made) == used
 
 
 def test_a_file_without_later_peppers_is_written_as_it_always_was(path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_pepper_that_was_prepared_may_go_again_and_a_used_one_may_not(
     before = path.read_bytes()
     secrets_file.change(path, Secrets.pepper_prepared)
     assert (running.pepper, set(running.pepper_prints)) == (1, {2})
-    secrets_file.change(path, lambda held: held.pepper_unprepared(2))
+    secrets_file.change(path, lambda held: held.pepper_unprepared(2, held.later_peppers[2]))
     assert (running.pepper, running.pepper_prints, caplog.messages) == (1, {}, [])
 
     rotated(path)
