@@ -1,5 +1,7 @@
 """What scenarios make of what was measured."""
 
+import threading
+
 import msgspec
 import pytest
 
@@ -16,6 +18,7 @@ from gift_ledger.bench.generator import Load
 from gift_ledger.bench.latencies import Latencies
 from gift_ledger.bench.requests import Address, Answer
 
+WAIT_SECONDS = 60.0
 ADDRESS = Address("127.0.0.1", 8080, "key")
 WRK = """Running 1s test @ http://127.0.0.1:8080
   1 threads and 4 connections
@@ -74,15 +77,16 @@ def test_growth_is_the_slope_of_the_line_that_fits_best(samples: list[tuple[floa
 
 def test_the_lag_is_looked_at_until_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.lag.LOOK_SECONDS", 0.001)
-    watch: list[LagWatch] = []
+    enough = threading.Event()
 
     def look() -> float:
-        return float(len(watch[0].samples))
+        if len(lag.samples) == 3:
+            enough.set()
+        return float(len(lag.samples))
 
-    with LagWatch(look) as lag:
-        watch.append(lag)
-        while len(lag.samples) < 3:
-            pass
+    lag = LagWatch(look)  # before its thread starts, which looks at once
+    with lag:
+        assert enough.wait(WAIT_SECONDS)
 
     assert [value for _, value in lag.samples[:3]] == [0, 1, 2]
     assert not lag._thread.is_alive()
