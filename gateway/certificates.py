@@ -36,7 +36,7 @@ from gateway.requests import (
 )
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from gateway.trials import Trials, is_trial
+from gateway.trials import Trials, is_trial, is_veiled, unveiled
 from ledger.answers import Answer
 from ledger.commands import AnyCommand, Authorize, Block, Capture, Inquire, ReissueCvc, Sell, Unblock, Void
 from ledger.identifiers import certificate_entity, normalise_code
@@ -144,8 +144,10 @@ class Certificates:
             raise
         try:
             answer = await self._answered(asked)
-        except BaseException:
+        except BaseException as error:
             self._trials.give_up(trial)
+            if is_veiled(error):
+                await unveiled(trial)
             raise
         await self._trials.learn(trial, answer)
         return answer

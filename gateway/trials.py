@@ -7,11 +7,12 @@ ledger took.
 
 import asyncio
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from random import SystemRandom
 from typing import Final
 
+from actors.errors import PepperMissingError
 from gateway.access import Client
 from gateway.addresses import Addresses
 from gateway.exchange import Exchange
@@ -136,15 +137,27 @@ class Trials:
             told.cancel()
         elif (error := asking.exception()) is not None:
             self.give_up(trial)
-            if not told.done():
+            if is_veiled(error):
+                self._follow_up(self._fail(trial, error, told), "trials: not checked")
+            elif not told.done():
                 told.set_exception(error)
         elif self._is_plain(trial, answer := asking.result()):
             if not told.done():
                 told.set_result(answer)
         else:
-            task = asyncio.create_task(self._tell(trial, answer, told), name="trials: a refusal")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._follow_up(self._tell(trial, answer, told), "trials: a refusal")
+
+    def _follow_up(self, what: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.create_task(what, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fail(self, trial: Trial, error: BaseException, told: asyncio.Future[Answer]) -> None:
+        try:
+            await unveiled(trial)
+        finally:
+            if not told.done():
+                told.set_exception(error)
 
     async def _tell(self, trial: Trial, answer: Answer, told: asyncio.Future[Answer]) -> None:
         try:
@@ -164,9 +177,11 @@ def has_cvc(command: AnyCommand) -> bool:
     return getattr(command, "cvc", None) is not None
 
 
-def is_veiled(answer: Answer | Exception) -> bool:
-    """Whether the answer to a trial is one that leaves later."""
-    return isinstance(answer, Answer) and answer.refused is not None and answer.refused.code in VEILED
+def is_veiled(answer: Answer | BaseException) -> bool:
+    """Whether the answer to a trial is one that leaves later: when it does must not tell whether the code exists."""
+    if isinstance(answer, Answer):
+        return answer.refused is not None and answer.refused.code in VEILED
+    return isinstance(answer, PepperMissingError)
 
 
 async def unveiled(trial: Trial) -> None:

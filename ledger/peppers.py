@@ -60,4 +60,4 @@ def fits(given: bytes, kept: bytes | None) -> bool:
     numbered = wanted if len(wanted) == _NUMBERED_BYTES else bytes((FIRST,)) + wanted if wanted else blank
     for one in single(given):
         right |= compare_digest(one if len(one) == _NUMBERED_BYTES else bytes((FIRST,)) + one, numbered)
-    return right
+    return right and bool(wanted)  # whoever writes a blank has not hit one that is not there

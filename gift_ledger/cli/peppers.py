@@ -1,6 +1,7 @@
 """``keys rotate-pepper``: a new pepper for the CVCs that are made from now on."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -76,7 +77,7 @@ async def _prepare(context: Context, *, as_json: bool) -> int:
     path = settings.secrets_file
     await require_ours(context, settings, path)
     async with context.log(settings) as log:
-        held = await _prepared(log, path)
+        held = await _prepared(log, path, Secrets.pepper_prepared)
     if as_json:
         print_json(_view(held))
         return Exit.OK
@@ -99,8 +100,9 @@ async def _rotate(context: Context, *, as_json: bool) -> int:
         await _bind(log, held, held.current_pepper)
         await acting.begin(step="rotate")
         now = now_ms()
-        if held.next_pepper is not None or now - held.pepper_since >= AGAIN_AFTER_MS:
-            held = await _prepared(log, path)
+        # judged on what the file holds then: another run may have switched meanwhile
+        held = await _prepared(log, path, lambda before: _drawn(before, now))
+        if held.next_pepper is not None:
             await asyncio.sleep(SETTLE_SECONDS)
             # noted first: should we die in between, the next run goes on with the same pepper
             await _bind(log, held, held.last_pepper)
@@ -141,8 +143,15 @@ async def _count(context: Context, *, as_json: bool) -> int:
     return Exit.FOUND if found.unread or found.certificates.keys() - held.peppers.keys() else Exit.OK
 
 
-async def _prepared(log: Log, path: Path) -> Secrets:
-    """The secrets, with a next pepper that the ledger knows by its number, and no other one.
+def _drawn(before: Secrets, now: int) -> Secrets:
+    """With a next pepper, unless the current one was put into use just now: that was this rotation."""
+    if before.next_pepper is None and now - before.pepper_since < AGAIN_AFTER_MS:
+        return before
+    return before.pepper_prepared()
+
+
+async def _prepared(log: Log, path: Path, draw: Callable[[Secrets], Secrets]) -> Secrets:
+    """The secrets as ``draw`` makes them, with a next pepper that the ledger knows by its number, and no other one.
 
     The file is written first: should we die in between, the next run notes the same pepper.
 
@@ -151,7 +160,7 @@ async def _prepared(log: Log, path: Path) -> Secrets:
     """
     before = secrets_file.read(path)
     await _bind(log, before, before.current_pepper)
-    held = secrets_file.change(path, Secrets.pepper_prepared)
+    held = secrets_file.change(path, draw)
     try:
         await _bind(log, held, held.current_pepper)
     except StorageUnsafeError:

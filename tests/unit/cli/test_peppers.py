@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from gift_ledger.cli import peppers as command
+from gift_ledger.cli.context import now_ms
 from gift_ledger.cli.probes import FoundLedger
 from ledger import records as r
 from persistence import secrets_file
@@ -102,6 +103,22 @@ def test_one_that_dies_before_the_file_is_switched_goes_on_with_its_pepper(
 
     assert keeper.json() == {"pepper": 2}
     assert keeper.held.peppers == left.peppers
+
+
+def test_of_two_runs_at_once_one_draws_a_pepper(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = keeper.world.log.bind_peppers
+
+    async def late(prints: Mapping[int, str], current: int) -> None:
+        await bind(prints, current)
+        if keeper.held.current_pepper == 1:  # another run does all of it, after this one has read the file
+            both = secrets_file.change(keeper.path, lambda held: held.pepper_prepared().pepper_switched(now_ms()))
+            await bind(both.pepper_prints(), both.current_pepper)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(keeper.world.log, "bind_peppers", late)
+        assert keeper.json() == {"pepper": 2}
+
+    assert set(keeper.held.peppers) == {1, 2}
 
 
 def test_a_file_that_is_changed_meanwhile_is_not_switched(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:

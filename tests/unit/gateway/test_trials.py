@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.errors import OutcomeUnknownError, OverloadedError
+from actors.errors import OutcomeUnknownError, OverloadedError, PepperMissingError
 from gateway.addresses import Addresses
 from gateway.guesses import Guesses
 from gateway.settings import GatewaySettings
@@ -130,6 +130,18 @@ async def test_an_error_is_handed_on_and_costs_nothing() -> None:
         assert await here.left() == ALLOWED
 
 
+async def test_a_cvc_that_could_not_be_checked_is_told_veiled_and_costs_nothing() -> None:
+    async with stand() as here:
+        begun = now()
+        asking, told = await here.follow()
+        asking.set_exception(PepperMissingError("x"))
+
+        with pytest.raises(PepperMissingError):
+            await told
+        assert now() - begun >= VEIL_SECONDS_MIN - 0.001
+        assert await here.left() == ALLOWED
+
+
 async def test_a_ledger_that_gives_up_ends_the_wait_and_costs_nothing() -> None:
     async with stand() as here:
         asking, told = await here.follow()
@@ -183,6 +195,27 @@ async def test_a_call_that_the_ledger_does_not_take_costs_nothing(*, fast_lane: 
         answers = [await guess(house) for _ in range(3)]
 
     assert Counter(busy_ones) == {"Overloaded": 5}
+    assert answers == ["CertificateRefused"] * 2 + ["RateLimited"]
+
+
+@pytest.mark.parametrize("fast_lane", [True, False], ids=["front", "litestar"])
+async def test_nor_does_one_whose_cvc_it_could_not_check_whenever_it_says_so(*, fast_lane: bool) -> None:
+    settings = GatewaySettings(guess_address_wrong_max=2)
+    async with house_of(settings, fast_lane=fast_lane) as house:
+
+        async def lacking() -> None:
+            raise PepperMissingError("The gateway lacks a pepper.")
+
+        house.ledger.trouble = lacking
+        begun = now()
+        unchecked = [await guess(house) for _ in range(3)]
+        taken = now() - begun
+        house.ledger.trouble = None
+
+        answers = [await guess(house) for _ in range(3)]
+
+    assert Counter(unchecked) == {"Overloaded": 3}
+    assert taken >= 3 * (VEIL_SECONDS_MIN - 0.001)
     assert answers == ["CertificateRefused"] * 2 + ["RateLimited"]
 
 

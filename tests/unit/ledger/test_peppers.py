@@ -67,6 +67,12 @@ def test_a_digest_under_another_number_does_not_fit() -> None:
     assert not peppers.fits(both, b"")
 
 
+@pytest.mark.parametrize("kept", [None, b""])
+@pytest.mark.parametrize("blanks", [1, 2])
+def test_a_blank_does_not_fit_where_there_is_no_digest(kept: bytes | None, blanks: int) -> None:
+    assert not peppers.fits(bytes(33 * blanks), kept)
+
+
 @pytest.mark.parametrize("kept", [None, b"", ONE, peppers.stored(2, TWO), peppers.stored(3, THREE), OTHER])
 def test_as_much_is_compared_whether_there_is_a_certificate_or_not(
     kept: bytes | None, monkeypatch: pytest.MonkeyPatch
