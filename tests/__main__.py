@@ -23,6 +23,12 @@ ON_FEW_SERVERS = (
     "tests/integration/test_audit.py",
     "tests/integration/test_import_codes.py",
     "tests/integration/test_restored_acts.py",
+    "tests/integration/test_baselines.py",
+    "tests/integration/test_compose_redis.py",
+    "tests/integration/test_forgotten_for_good.py",
+    "tests/integration/test_identity_provider.py",
+    "tests/integration/test_jwks_document.py",
+    "tests/integration/test_peppers_on_two_gateways.py",
     "tests/integration/test_verify*.py",
 )
 TIMED = frozenset({"tests/security/test_cvc_timing.py"})
