@@ -9,7 +9,7 @@ from gateway.faults import Fault
 from gateway.metrics import CONTENT_TYPE
 from gateway.operation import KEYED, SERVED, Operation, Outcome, Query
 from gateway.readiness import Readiness
-from gateway.reads import LIMIT_DEFAULT, LIMIT_MAX
+from gateway.reads import AFTER_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from ledger import views
 from ledger.records import Status
 from ledger.refusals import Refusal
@@ -256,7 +256,7 @@ OPERATIONS: Final = (
             Query(
                 "after",
                 "Give what came after this version.",
-                {"type": "integer", "minimum": 0, "default": 0},
+                {"type": "integer", "minimum": 0, "maximum": AFTER_MAX, "default": 0},
             ),
             Query(
                 "limit",
