@@ -66,6 +66,8 @@ def unseal(vault: Vault, sealed: bytes, context: str, kept: bytes) -> bytes:
         SealBrokenError: it was changed, it belongs to another context, or the data key is not its own or cannot be
             opened.
     """
+    if sealed[:1] != _ENVELOPE:
+        raise SealBrokenError("no envelope")
     key, rest = _parsed(sealed)
     data_key = vault.unseal(kept, _wrapping(key))
     try:

@@ -75,6 +75,7 @@ ENVELOPE, DATA_KEY = envelope.seal_new(VAULT, b'{"phone":"+79990000001"}', RECIP
 
 
 @given(broken(ENVELOPE), broken(DATA_KEY))
+@example(b"\x01" + ENVELOPE[1:], DATA_KEY)
 def test_envelopes_and_data_keys(sealed: bytes, kept: bytes) -> None:
     def unseal(found: bytes) -> None:
         name = envelope.key_of(found)
